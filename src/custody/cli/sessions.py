@@ -1,0 +1,37 @@
+"""``custody sessions``: all of them, with reasons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from custody.cli.console import print_json, say
+from custody.cli.stored import json_option
+from custody.cli.table import Column, print_rows
+from custody.errors import UsageError
+from custody.report import listing
+
+
+@click.command()
+@click.argument("root", default=".")
+@json_option
+def sessions(root: str, as_json: bool) -> None:
+    """Every session below ROOT: finished, failed, interrupted and abandoned ones, with the reason."""
+    folder = Path(root).resolve()
+    if not (folder / "projects").is_dir():
+        raise UsageError(f"{folder} holds no projects/: give the folder that does")
+    found = list(listing.sessions(folder))
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        say(f"no session below {folder}: custody run starts one")
+        return
+    columns = (
+        Column("session"), Column("project", 2), Column("experiment", 2), Column("state"),
+        Column("answers", 1, right=True),
+        Column("failed", 3, right=True), Column("resumes", 3, right=True), Column("why", 1),
+    )  # fmt: skip
+    names = ("session", "project", "experiment", "state", "answered", "failed_calls", "resumed", "reason")
+    print_rows(columns, lambda: (tuple(one[name] for name in names) for one in found))

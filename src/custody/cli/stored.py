@@ -1,0 +1,46 @@
+"""What the commands that look at a stored session share: their arguments, and how one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from custody import layout
+from custody.errors import UsageError
+from custody.report.stored import StoredSession
+
+session_argument = click.argument("session")
+root_option = click.option(
+    "--root", default=".", show_default=True, help="The folder that holds projects/, where SESSION is an id."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def open_session(session: str, root: str) -> StoredSession:
+    """Raises SessionNotFound, UsageError, ArchiveDamaged."""
+    return StoredSession(layout.find_session(Path(root).resolve(), session))
+
+
+def one_id(ids: Iterable[str], wanted: str, session: str) -> str:
+    """The call's id that is ``wanted``, or the only one that ends with it. Raises UsageError."""
+    known = list(ids)
+    if wanted in known:
+        return wanted
+    matches = [name for name in known if wanted and name.endswith(wanted)]
+    if len(matches) != 1:
+        raise UsageError(
+            f"{len(matches) or 'no'} calls of {session} are called {wanted!r}: see custody calls {session}"
+        )
+    return matches[0]
+
+
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """By id, the shortest end of it that no other one has, in whole parts."""
+    known = list(ids)
+    for parts in (1, 2):
+        ends = {name: "-".join(name.split("-")[-parts:]) for name in known}
+        if len(set(ends.values())) == len(ends):
+            return ends
+    return {name: name for name in known}

@@ -1,0 +1,276 @@
+"""The manager: one typed method per hook, two manners of calling (see ``custody.hookspecs``).
+
+pluggy keeps the registry and the order. Calling is done here, because pluggy stops at the first
+implementation that raises, and one broken plugin must not cost the others their turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from custody.codecs import Codec
+from custody.doubt import Doubt, Questions
+from custody.errors import CustodyError, PluginError
+from custody.exchange import Claim, Exchange, Replay, RequestHead
+from custody.hooks.discovery import Found, discover
+from custody.hookspecs import PROJECT, SPECS, Record
+from custody.identity import Identity
+from custody.record import Forensics, Price
+from custody.storage import Storage
+from custody.vendor import Vendor
+
+if TYPE_CHECKING:
+    import click
+
+log = logging.getLogger("custody")
+
+_collected: ContextVar[list[HookFailure] | None] = ContextVar("custody_hook_failures", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailure:
+    """A hook implementation that raised. ``error`` is the exception's class name."""
+
+    plugin: str
+    hook: str
+    error: str
+
+
+class _Collecting:
+    def __init__(self, failures: list[HookFailure]) -> None:
+        self._failures = failures
+
+    def __enter__(self) -> None:
+        self._token = _collected.set(self._failures)
+
+    def __exit__(self, *raised: object) -> None:
+        _collected.reset(self._token)
+
+
+class PluginManager:
+    """All plugins of this process.
+
+    Attributes:
+        found: every plugin that discovery met, loaded or not.
+        raise_errors: let failures of notified hooks through; on under pytest.
+        on_failure: told of every failure, besides the log.
+    """
+
+    def __init__(self, found: list[Found]) -> None:
+        self.found = found
+        self.raise_errors = "PYTEST_CURRENT_TEST" in os.environ and "pytest" in sys.modules
+        self.on_failure: Callable[[HookFailure], None] = lambda failure: None
+        self._pm = pluggy.PluginManager(PROJECT)
+        self._logged: set[tuple[str, str]] = set()
+        self._implementations: dict[str, list[Any]] = {}
+        self._trace = bool(os.environ.get("CUSTODY_TRACE_PLUGINS"))
+        for spec in SPECS:
+            self._pm.add_hookspecs(spec)
+        for plugin in found:
+            if plugin.state == "loaded":
+                self._register(plugin)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> PluginManager:
+        """Discover and register. Raises RequiredPluginMissing."""
+        manager = cls(discover(os.environ if environ is None else environ))
+        for plugin in manager.found:
+            if plugin.state in ("broken", "duplicate", "missing"):
+                log.warning("custody: plugin %s is not used: %s", plugin.name, plugin.problem)
+        return manager
+
+    def collecting(self, failures: list[HookFailure]) -> _Collecting:
+        """A block whose failures, in this context, are also appended to a list."""
+        return _Collecting(failures)
+
+    # -- one method a hook, in the order of a call --------------------------------------------------
+
+    def vendors(self) -> list[tuple[str, Vendor]]:
+        return [(name, vendor) for name, vendor in self._notify("vendor") if isinstance(vendor, Vendor)]
+
+    def claim_exchange(self, request: RequestHead) -> Claim | None:
+        # A library that speaks to many vendors takes what no vendor's own plugin knows.
+        claim = self._ask_quietly("claim_exchange", last=request.through, request=request)
+        return claim if isinstance(claim, Claim) else None
+
+    def session_opened(self, session: Record) -> None:
+        self._notify("session_opened", session=session)
+
+    def before_send(
+        self, identity: Identity, request: RequestHead, labels: Mapping[str, Any], body: bytes
+    ) -> Replay | None:
+        try:
+            return self._ask(  # type: ignore[no-any-return]
+                "before_send", may_refuse=True, identity=identity, request=request, labels=labels, body=body
+            )
+        except CustodyError:
+            raise
+        except Exception:
+            if self.raise_errors:
+                raise
+            return None
+
+    def reconcile_call(self, doubt: Doubt) -> Questions | None:
+        questions = self._ask_quietly("reconcile_call", doubt=doubt)
+        return questions if isinstance(questions, Generator) else None
+
+    def check_budget(self, identity: Identity, request: RequestHead, exchange: Exchange) -> None:
+        self._notify("check_budget", may_refuse=True, identity=identity, request=request, exchange=exchange)
+
+    def extract_forensics(self, exchange: Exchange) -> list[Forensics]:
+        found = self._notify("extract_forensics", exchange=exchange)
+        return [forensics for _, forensics in found if isinstance(forensics, Forensics)]
+
+    def price_call(self, forensics: Forensics, operation: str, exchange: Exchange) -> Price | None:
+        price = self._ask_quietly("price_call", forensics=forensics, operation=operation, exchange=exchange)
+        return price if isinstance(price, Price) else None
+
+    def exchange_durable(self, exchange: Exchange, record: Record) -> None:
+        self._notify("exchange_durable", exchange=exchange, record=record)
+
+    def session_closed(self, session: Record) -> None:
+        self._notify("session_closed", session=session)
+
+    def stage_started(self, session: Record, stage: str) -> None:
+        self._notify("stage_started", session=session, stage=stage)
+
+    def stage_completed(self, session: Record, stage: str) -> None:
+        self._notify("stage_completed", session=session, stage=stage)
+
+    def state_codecs(self) -> list[Codec]:
+        found = [codec for _, codecs in self._notify("state_codecs") for codec in codecs]
+        return [codec for codec in found if isinstance(codec, Codec)]
+
+    def state_save(self, session: Record, name: str, state: bytes) -> bool:
+        return bool(self._ask_quietly("state_save", session=session, name=name, state=state))
+
+    def state_load(self, session: Record, name: str) -> bytes | None:
+        return self._ask_quietly("state_load", session=session, name=name)  # type: ignore[no-any-return]
+
+    def resumed(self, session: Record, report: Record) -> None:
+        self._notify("resumed", session=session, report=report)
+
+    def open_storage(self, url: str, *, create: bool) -> Storage:
+        """Raises PluginError where no plugin knows the URL's scheme, else the plugin's own error."""
+        storage: Storage | None = self._ask("open_storage", may_refuse=True, url=url, create=create)
+        if storage is None:
+            scheme = url.partition("://")[0] if "://" in url else "local paths"
+            raise PluginError(f"{url}: no plugin opens {scheme}; see 'custody plugins'")
+        return storage
+
+    def redaction_patterns(self) -> list[tuple[str, str]]:
+        return [pattern for _, patterns in self._notify("redaction_patterns") for pattern in patterns]
+
+    def register_commands(self, cli: click.Group) -> None:
+        self._notify("register_commands", cli=cli)
+
+    # -- the two manners ------------------------------------------------------------------------------
+
+    # ``may_refuse``: before money is spent a CustodyError is a word to the user; afterwards it is a failure
+    # like any other, because it would reach the SDK as one of its transport's and be tried again.
+
+    def _ask(self, hook: str, *, may_refuse: bool = False, last: str | None = None, **arguments: Any) -> Any:
+        first_error: Exception | None = None
+        order = self._implementations.get(hook) or self._order(hook)
+        for implementation in sorted(order, key=lambda i: i.plugin_name == last) if last else order:
+            try:
+                result = implementation.function(*[arguments[name] for name in implementation.argnames])
+                if self._trace:
+                    self._show(implementation, hook, result)
+            except Exception as error:
+                if may_refuse and isinstance(error, CustodyError):
+                    raise
+                self._failed(implementation.plugin_name, hook, error)
+                first_error = first_error or error
+            else:
+                if result is not None:
+                    return result
+        if first_error is not None:
+            raise first_error
+        return None
+
+    def _ask_quietly(self, hook: str, *, last: str | None = None, **arguments: Any) -> Any:
+        """Ask in the middle of the user's call, where nobody's error may surface."""
+        try:
+            return self._ask(hook, last=last, **arguments)
+        except Exception:
+            if self.raise_errors:
+                raise
+            return None
+
+    def _notify(self, hook: str, *, may_refuse: bool = False, **arguments: Any) -> list[tuple[str, Any]]:
+        results = []
+        for implementation in self._implementations.get(hook) or self._order(hook):
+            try:
+                result = implementation.function(*[arguments[name] for name in implementation.argnames])
+                if self._trace:
+                    self._show(implementation, hook, result)
+            except Exception as error:
+                if may_refuse and isinstance(error, CustodyError):
+                    raise
+                self._failed(implementation.plugin_name, hook, error)
+                if self.raise_errors:
+                    raise
+            else:
+                if result is not None:
+                    results.append((implementation.plugin_name, result))
+        return results
+
+    def guarded(self, plugin: str, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function that a plugin declared; its failure is that plugin's, and gives None."""
+        try:
+            return function(*arguments)
+        except Exception as error:
+            self._failed(plugin, what, error)
+            if self.raise_errors:
+                raise
+            return None
+
+    def _order(self, hook: str) -> list[Any]:
+        found = self._implementations.get(hook)
+        if found is None:
+            caller = getattr(self._pm.hook, hook)
+            found = [i for i in reversed(caller.get_hookimpls()) if not (i.hookwrapper or i.wrapper)]
+            self._implementations[hook] = found
+        return found
+
+    def _show(self, implementation: Any, hook: str, result: Any) -> None:
+        print(f"custody: {implementation.plugin_name}.{hook} -> {_short(result)}", file=sys.stderr)
+
+    def _failed(self, plugin: str, hook: str, error: Exception) -> None:
+        failure = HookFailure(plugin, hook, type(error).__name__)
+        self.on_failure(failure)
+        if (collected := _collected.get()) is not None:
+            collected.append(failure)
+        if (plugin, hook) not in self._logged:
+            self._logged.add((plugin, hook))
+            log.warning(
+                "custody: plugin %s failed in %s with %s; calls go on without it. "
+                "It is logged once and recorded each time",
+                plugin,
+                hook,
+                type(error).__name__,
+                exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
+            )
+
+    def _register(self, plugin: Found) -> None:
+        try:
+            self._pm.register(plugin.plugin, name=plugin.name)
+            self._pm.check_pending()
+        except Exception as error:
+            if self._pm.has_plugin(plugin.name):
+                self._pm.unregister(name=plugin.name)
+            plugin.state, plugin.problem = "broken", f"{plugin.name} cannot be registered: {error}"
+
+
+def _short(value: object) -> str:
+    text = type(value).__name__ if value is not None else "None"
+    return text if not isinstance(value, (bool, Claim)) else repr(value)[:120]

@@ -1,0 +1,240 @@
+"""Calls of one segment in a few flat arrays: some 100 bytes a call, in memory and as the segment's sidecar.
+
+A sidecar, ``llm_archive/<writer>-<nnnnnn>.idx``, spares a reader the scan of its segment. It can be made again at any
+time and is never believed over the segment: a reader takes it only where its checksum holds and the segment has the
+size that it was made of. It is one JSON line (format version, segment, size, counts, length and CRC-32 of each part),
+then the parts one after another, integers little-endian:
+
+``records``  48 bytes a call, sorted by digest: digest of the identity (16), of the request key (8), started and ended
+             (8 each, microseconds), offset of its entry (4), flags (1), zeros (3)
+``entries``  by call: its id, the place of its line, those of its exchanges' lines
+``loose``    JSON: the lines whose call is not in this segment, and notes, as ``[kind, seq, exchange, offset, size]``
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from custody.journal.entries import StoredCall, StoredExchange
+from custody.journal.scan import Place
+
+VERSION = 1
+
+_RECORD = Struct("<16s8sqqIB3x")
+_ENTRY = Struct("<HIIH")  # bytes of the id, offset and size of the call line, exchanges
+_EXCHANGE = Struct("<HIII")  # bytes of the name after the call's id, the request line, response lines
+_ANSWERS, _FAILED = 1, 2
+_MOST = 2**32 - 1
+
+Loose = tuple[str, int, str, int, int]
+"""Kind, number, exchange, offset and size of a line."""
+
+
+@dataclass
+class Packed:
+    """Immutable. ``loose`` are the lines of the segment that are no part of these calls."""
+
+    segment: str
+    size: int
+    lines: int
+    first: int
+    last: int
+    records: bytes
+    entries: bytes
+    loose: Sequence[Loose]
+    on_wire: bool
+    load: Callable[[Place], dict[str, Any]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.records) // _RECORD.size
+
+    def find(self, digest: bytes) -> list[StoredCall]:
+        """The calls of an identity, in no order."""
+        found = []
+        at = bisect_left(_Digests(self.records), digest) * _RECORD.size
+        while self.records[at : at + 16] == digest:
+            found.append(self._call(at))
+            at += _RECORD.size
+        return found
+
+    def with_key(self, key: bytes) -> Iterator[StoredCall]:
+        """The calls of a request key's digest."""
+        for at, record in enumerate(_RECORD.iter_unpack(self.records)):
+            if record[1] == key:
+                yield self._call(at * _RECORD.size)
+
+    def answered(self) -> Iterator[bytes]:
+        """Digests of the identities that have an answer; of several answers as many times."""
+        return (record[0] for record in _RECORD.iter_unpack(self.records) if record[5] & _ANSWERS)
+
+    def unanswering(self) -> int:
+        """How many calls are no answer."""
+        return sum(1 for record in _RECORD.iter_unpack(self.records) if not record[5] & _ANSWERS)
+
+    def __iter__(self) -> Iterator[StoredCall]:
+        """All calls, in order of their lines."""
+        offsets = sorted((record[4], at) for at, record in enumerate(_RECORD.iter_unpack(self.records)))
+        return (self._call(at * _RECORD.size) for _, at in offsets)
+
+    def ids(self) -> Iterator[str]:
+        for record in _RECORD.iter_unpack(self.records):
+            at = record[4]
+            length = _ENTRY.unpack_from(self.entries, at)[0]
+            yield self.entries[at + _ENTRY.size : at + _ENTRY.size + length].decode()
+
+    def _call(self, at: int) -> StoredCall:
+        digest, key, started, ended, entry, flags = _RECORD.unpack_from(self.records, at)
+        length, offset, size, count = _ENTRY.unpack_from(self.entries, entry)
+        entry += _ENTRY.size
+        name = self.entries[entry : entry + length].decode()
+        entry += length
+        exchanges = {}
+        for _ in range(count):
+            rest, begin, bytes_, responses = _EXCHANGE.unpack_from(self.entries, entry)
+            entry += _EXCHANGE.size
+            exchange = name + self.entries[entry : entry + rest].decode()
+            entry += rest
+            places = struct.unpack_from(f"<{responses * 2}I", self.entries, entry)
+            entry += responses * 8
+            exchanges[exchange] = StoredExchange(
+                Place(self.segment, begin, bytes_),
+                [Place(self.segment, places[n], places[n + 1]) for n in range(0, len(places), 2)],
+            )
+        place = Place(self.segment, offset, size)
+        return StoredCall(
+            name,
+            place,
+            exchanges,
+            digest,
+            key,
+            started,
+            ended,
+            bool(flags & _ANSWERS),
+            bool(flags & _FAILED),
+            self.load,
+        )
+
+    def dump(self) -> bytes:
+        """The sidecar's bytes."""
+        loose = json.dumps(list(self.loose), separators=(",", ":")).encode()
+        parts = {"records": self.records, "entries": self.entries, "loose": loose}
+        head = {
+            "custody_index": VERSION,
+            "segment": self.segment,
+            "size": self.size,
+            "lines": self.lines,
+            "first": self.first,
+            "last": self.last,
+            "on_wire": self.on_wire,
+            "parts": {name: [len(part), crc32(part)] for name, part in parts.items()},
+        }
+        return json.dumps(head).encode() + b"\n" + b"".join(parts.values())
+
+
+def load(data: bytes, segment: str, read: Callable[[Place], dict[str, Any]]) -> Packed | None:
+    """A sidecar's index; None where it is of another version, of another segment, or damaged."""
+    first, _, rest = data.partition(b"\n")
+    try:
+        head = json.loads(first)
+        if head["custody_index"] != VERSION or head["segment"] != segment:
+            return None
+        parts, at = {}, 0
+        for name, (size, checksum) in head["parts"].items():
+            parts[name] = rest[at : at + size]
+            at += size
+            if len(parts[name]) != size or crc32(parts[name]) != checksum:
+                return None
+        loose = [(str(k), int(n), str(x), int(o), int(s)) for k, n, x, o, s in json.loads(parts["loose"])]
+        size, count, number, last = (int(head[name]) for name in ("size", "lines", "first", "last"))
+        on_wire = bool(head["on_wire"])
+        return Packed(segment, size, count, number, last, parts["records"], parts["entries"], loose, on_wire, read)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+class Row(NamedTuple):
+    """A call to be packed: all its lines stand in one segment, and its exchanges are named after it."""
+
+    id: str
+    digest: bytes
+    key: bytes
+    started: int
+    ended: int
+    answers: bool
+    failed: bool
+    place: Place
+    exchanges: Sequence[tuple[str, Place, Sequence[Place]]]
+
+
+def row(call: StoredCall) -> Row | None:
+    """A call as it is packed; None where it cannot be, or where a line of it may still come."""
+    segment, exchanges = call.place.segment, []
+    for name, stored in call.exchanges.items():
+        places = (stored.request, *stored.response)
+        if stored.request is None or not stored.response or any(p is None or p.segment != segment for p in places):
+            return None
+        exchanges.append((name, stored.request, stored.response))
+    made = Row(
+        call.id, call.digest, call.key, call.started, call.ended, call.answers, call.failed, call.place, exchanges
+    )
+    return made if fits(made) else None
+
+
+def fits(made: Row) -> bool:
+    """Whether the numbers fit into their fields, and the names follow from the call's."""
+    prefix = f"{made.id}."
+    return (
+        made.place.offset + made.place.size <= _MOST
+        and len(made.id) < 2**15
+        and len(made.exchanges) < 2**16
+        and all(name.startswith(prefix) and len(name) < 2**15 for name, _, _ in made.exchanges)
+    )
+
+
+def pack(
+    segment: str,
+    calls: Iterable[Row],
+    *,
+    size: int,
+    lines: int,
+    first: int,
+    last: int,
+    loose: Sequence[Loose] = (),
+    on_wire: bool = True,
+    load: Callable[[Place], dict[str, Any]],
+) -> Packed:
+    """Pack calls whose lines stand in ``segment``."""
+    entries, records = bytearray(), []
+    for call in calls:
+        flags = (_ANSWERS if call.answers else 0) | (_FAILED if call.failed else 0)
+        records.append(_RECORD.pack(call.digest, call.key, call.started, call.ended, len(entries), flags))
+        name = call.id.encode()
+        entries += _ENTRY.pack(len(name), call.place.offset, call.place.size, len(call.exchanges)) + name
+        for exchange, request, responses in call.exchanges:
+            rest = exchange[len(call.id) :].encode()
+            entries += _EXCHANGE.pack(len(rest), request.offset, request.size, len(responses)) + rest
+            places = [n for place in responses for n in (place.offset, place.size)]
+            entries += struct.pack(f"<{len(places)}I", *places)
+    records.sort()
+    return Packed(segment, size, lines, first, last, b"".join(records), bytes(entries), loose, on_wire, load)
+
+
+class _Digests(Sequence[bytes]):
+    """The sorted digests within records, for ``bisect``."""
+
+    def __init__(self, records: bytes) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records) // _RECORD.size
+
+    def __getitem__(self, index: Any) -> Any:
+        at = index * _RECORD.size
+        return self._records[at : at + 16]

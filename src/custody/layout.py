@@ -1,0 +1,141 @@
+"""Names and places of the layout v3: which file of a session answers which question.
+
+All paths are relative to the session's folder and written with ``/``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+
+from custody.errors import SessionNotFound, UsageError
+
+LAYOUT_VERSION = 3
+
+CHRONOLOG = "SESSION_CHRONOLOG.jsonl"
+ARCHIVE = "llm_archive"
+RESULTS = (
+    "analysis_results/individual_analyses",
+    "analysis_results/aggregated_data",
+    "analysis_results/final_deliverables",
+)
+STATE = "system_state"
+STEPS = "steps"
+"""Below ``STATE``: what completed steps keep."""
+MANIFEST = f"{STATE}/session.json"
+REQUEST_KEY = f"{STATE}/request_key.json"
+SEGMENTS = f"{STATE}/segments.jsonl"
+OWNER_LOCK = f"{STATE}/owner.lock"
+MEMBERS_LOCK = f"{STATE}/members.lock"
+CLAIMS = f"{STATE}/claims.lock"
+LOCKS = (OWNER_LOCK, MEMBERS_LOCK, CLAIMS)
+ENVIRONMENT = f"{STATE}/environment_snapshot.json"
+HEAD = f"{STATE}/chronolog_head.json"
+SNAPSHOTS = f"{STATE}/snapshots"
+BUDGET = f"{STATE}/budget.jsonl"
+REPRICED = f"{STATE}/repriced_costs.jsonl"
+RECOVERY = "fault_recovery"
+CHECKPOINT = f"{RECOVERY}/resume_checkpoint.json"
+DAMAGED = f"{RECOVERY}/damaged"
+PENDING = f"{RECOVERY}/pending_work_queue.json"
+ORIGINALS = "legacy_originals"
+"""Files of an older layout, byte for byte: what a migrated session, experiment or project was made from."""
+MIGRATED = f"{STATE}/migration.json"
+MIGRATIONS = "migrations"
+"""Beside ``projects/``: what each migration made, and the digest of every file of its source."""
+
+EXPERIMENT_TOML = "experiment.toml"
+EXPERIMENT_SNAPSHOT = "experiment_snapshot.md"
+FRAMEWORK_SNAPSHOT = "framework_snapshot.md"
+CORPUS_MANIFEST = "corpus_manifest.json"
+KINDS = ("experiment", "framework", "corpus")
+FROZEN = (EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, CORPUS_MANIFEST)
+"""In the experiment's folder."""
+
+FOLDERS = (ARCHIVE, *RESULTS, STATE, RECOVERY)
+
+_SESSION_ID = re.compile(r"session_\d{8}_\d{6}(_\d+)?\Z", re.ASCII)
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?\Z", re.IGNORECASE)
+
+
+def checked_name(kind: str, name: str) -> str:
+    """``name`` if it can be a folder's name on every system, NFC-normalised. Raises UsageError."""
+    name = unicodedata.normalize("NFC", name)
+    bad = (
+        not name.strip()
+        or name != name.strip()
+        or name.startswith(".")
+        or name.endswith(".")
+        or len(name.encode("utf-8", "surrogatepass")) > 200
+        or _RESERVED.match(name)
+        or any(ch in '/\\:*?"<>|' or not ch.isprintable() for ch in name)
+    )
+    if bad:
+        raise UsageError(
+            f"{kind} name {name!r} cannot be a folder's name: use letters, digits, spaces, '_', '-', '.' "
+            "and parentheses, at most 200 bytes, no leading dot"
+        )
+    return name
+
+
+def name_from(text: str, default: str) -> str:
+    """A folder's name made from ``text`` (a folder or a script), for where the user gave none."""
+    text = unicodedata.normalize("NFC", text)
+    kept = "".join(ch if ch.isalnum() or ch in "_.() -" or unicodedata.category(ch)[0] == "M" else "_" for ch in text)
+    cleaned = re.sub("__+", "_", kept).strip(" ._").encode()[:80].decode("utf-8", "ignore").strip(" ._")
+    return f"{cleaned}_" if _RESERVED.match(cleaned) else cleaned or default
+
+
+def experiment_path(root: Path, project: str, experiment: str) -> Path:
+    return root / "projects" / project / "experiments" / experiment
+
+
+def new_session_id(now: datetime, attempt: int = 0) -> str:
+    """``session_YYYYMMDD_HHMMSS`` in UTC; ``attempt`` adds a suffix where that second is taken."""
+    stamp = now.astimezone(UTC).strftime("session_%Y%m%d_%H%M%S")
+    return f"{stamp}_{attempt + 1}" if attempt else stamp
+
+
+def is_session_id(name: str) -> bool:
+    return _SESSION_ID.match(name) is not None
+
+
+def sessions_of(experiment: Path) -> list[Path]:
+    """The experiment's sessions, oldest first."""
+    folder = experiment / "sessions"
+    if not folder.is_dir():
+        return []
+    found = [p for p in folder.iterdir() if is_session_id(p.name) and p.is_dir()]
+    return sorted(found, key=_session_order)
+
+
+def find_session(root: Path, session: str) -> Path:
+    """The session's folder, by path or by id under ``root``. Raises SessionNotFound, UsageError."""
+    direct = Path(session)
+    try:
+        if (direct / MANIFEST).is_file():
+            return direct.resolve()
+        if direct.exists() and not direct.is_dir():
+            raise UsageError(f"{session} is a file; a session is a folder with {MANIFEST} in it")
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise SessionNotFound(f"no session {session[:200]!r}: {error.strerror}") from error
+    if is_session_id(session):
+        found = sorted(root.glob(f"projects/*/experiments/*/sessions/{session}"))
+        if len(found) == 1:
+            return found[0].resolve()
+        if found:
+            names = ", ".join(str(p) for p in found)
+            raise UsageError(f"{session} exists {len(found)} times below {root}: give one of the paths {names}")
+    if direct.is_dir():
+        raise SessionNotFound(f"{session} is a folder, but no session: it has no {MANIFEST}")
+    raise SessionNotFound(
+        f"no session {session!r}: neither a session's folder nor an id below {root / 'projects'} "
+        "(give the folder, or --root with the folder that holds 'projects')"
+    )
+
+
+def _session_order(path: Path) -> tuple[str, int]:
+    stamp, _, suffix = path.name.removeprefix("session_").replace("_", "T", 1).partition("_")
+    return stamp, int(suffix or 0)

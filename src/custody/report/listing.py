@@ -1,0 +1,81 @@
+"""All sessions below a root, with how they stand and why: failed and abandoned ones, too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from custody import layout
+from custody.errors import CustodyError
+from custody.integrity import chronolog
+from custody.sessions import manifest as manifests
+from custody.sessions.state import standing
+from custody.storage.local import LocalStorage
+
+
+def sessions(root: Path) -> Iterator[dict[str, Any]]:
+    """One dict a session, by project, experiment and age."""
+    for experiment in sorted(path for path in root.glob("projects/*/experiments/*") if path.is_dir()):
+        for session in layout.sessions_of(experiment):
+            yield _session(session)
+
+
+def _session(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "session": path.name,
+        "project": path.parents[3].name,
+        "experiment": path.parents[1].name,
+        "path": str(path),
+        "state": "abandoned",
+        "reason": "",
+        "created": None,
+        "answered": 0,
+        "failed_calls": 0,
+        "resumed": 0,
+    }
+    storage = LocalStorage(path, create=False)
+    try:
+        found["created"] = manifests.read(storage).created
+        found["state"] = standing(storage).state
+    except CustodyError as error:
+        has_manifest = (path / layout.MANIFEST).exists()
+        found["state"] = "damaged" if has_manifest else "abandoned"
+        found["reason"] = str(error) if has_manifest else "killed while it was made: it holds nothing"
+        return found
+    try:
+        events = list(chronolog.read(storage.read(layout.CHRONOLOG)))
+    except OSError:
+        found["reason"] = f"{layout.CHRONOLOG} is missing"
+        return found
+    count = Counter(event["event"] for event in events)
+    good = sum(1 for event in events if event["event"] == "llm_call_complete" and event.get("success"))
+    found |= {
+        "answered": good + count["llm_call_reused"],
+        "failed_calls": count["llm_call_complete"] - good,
+        "resumed": count["session_resume"],
+        "reason": _reason(found["state"], events, count),
+    }
+    return found
+
+
+def _reason(state: str, events: list[dict[str, Any]], count: Counter[str]) -> str:
+    last: dict[str, Any] = next((event for event in reversed(events) if event["event"] == "session_end"), {})
+    if state == "failed":
+        parts = [
+            f"the program raised {last['error']}" if last.get("error") else "",
+            f"it ended with exit code {last['exit_code']}" if last.get("exit_code") else "",
+            f"it ended by {last['signal']}" if last.get("signal") else "",
+            "records wait in the spill folder" if last.get("records") else "",
+        ]
+        return "; ".join(part for part in parts if part) or "the program failed"
+    if state == "interrupted":
+        in_doubt = max(0, count["llm_call_start"] - count["llm_call_complete"])
+        end = (
+            "it was left open"
+            if last.get("outcome") == "left_open"
+            else "killed, or the power went: no end is recorded"
+        )
+        return f"{end}; {in_doubt} calls perhaps in doubt" if in_doubt else end
+    return ""

@@ -1,0 +1,185 @@
+"""What is wrong with one segment, by itself: a plain function of its bytes, so that any executor can run it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from custody.errors import ArchiveDamaged
+from custody.exchange import parse_json
+from custody.journal import ledger
+from custody.journal.entries import summary
+from custody.journal.ranges import Ranges
+from custody.journal.scan import Damage, Place, SegmentScan
+from custody.journal.segments import Segments, number_of, writer_of
+from custody.journal.whose import touched
+from custody.storage import Storage
+from custody.storage.local import LocalStorage
+
+ALONE = 128 * 1024 * 1024  # bytes below which one process is as fast
+
+
+@dataclass
+class SegmentReport:
+    """Of one segment.
+
+    Attributes:
+        size: bytes as they were written.
+        sha256: of them, where it was asked for.
+        numbers: ranges of the lines' numbers, each first and last.
+        loose: exchange, kind and place of lines whose call is not judged in this segment.
+        unsettled: exchange, SHA-256 of request and of response of calls that are to be judged with other segments.
+        damage: with the calls that it touches, where that can be read.
+    """
+
+    name: str
+    size: int = 0
+    lines: int = 0
+    foreign: bool = False
+    opening: dict[str, Any] | None = None
+    sha256: str | None = None
+    numbers: list[tuple[int, int]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    loose: list[tuple[str, str, Place]] = field(default_factory=list)
+    unsettled: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    damage: list[tuple[Damage, list[str]]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def check_all(
+    storage: Storage, sizes: Mapping[str, int], known: Mapping[str, ledger.Entry], *, deep: bool, processes: int
+) -> Iterator[SegmentReport]:
+    """Reports of all segments, in order."""
+    jobs = [(name, deep, deep and known.get(name, ledger.Entry()).sha256 is not None) for name in sizes]
+    if processes > 1 and len(jobs) > 1 and sum(sizes.values()) > ALONE and isinstance(storage, LocalStorage):
+        with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
+            yield from pool.map(partial(_check_local, str(storage.root)), *zip(*jobs, strict=True))
+    else:
+        segments = Segments(storage)
+        for job in jobs:
+            yield check(segments, *job)
+
+
+def _check_local(root: str, name: str, deep: bool, whole: bool) -> SegmentReport:
+    return check(Segments(LocalStorage(Path(root), create=False)), name, deep, whole)
+
+
+def check(segments: Segments, name: str, deep: bool, whole: bool) -> SegmentReport:
+    """Read a segment to its end.
+
+    Args:
+        deep: compare what its calls commit to.
+        whole: take the SHA-256 of all its bytes.
+    """
+    source = _Hashing(segments) if whole else segments
+    scan, found = SegmentScan(source, name), SegmentReport(name)
+    numbers, open_exchanges = Ranges(), dict[str, _Exchange]()
+    first = True
+    try:
+        for head, line, place in scan.lines():
+            found.lines += 1
+            if head.kind == "segment":
+                if first:
+                    found.opening = parse_json(line)
+                    _named(found)
+                first = False
+                continue
+            first = False
+            if not numbers.add(head.seq):
+                continue
+            if head.kind == "call":
+                _call(found, line, place, open_exchanges, deep=deep)
+            elif head.exchange:
+                exchange = open_exchanges.get(head.exchange)
+                if exchange is None:
+                    exchange = open_exchanges[head.exchange] = _Exchange()
+                exchange.add(head.kind, line if deep else None, place)
+    except ArchiveDamaged as error:
+        found.problems.append(str(error))
+    except OSError as error:
+        found.problems.append(f"{name} cannot be read: {error}")
+    found.foreign = not found.lines and scan.first is not None
+    found.numbers = list(numbers)
+    found.size = scan.size
+    for damage in scan.damage:
+        found.damage.append((damage, touched(segments, damage)))
+    for name_, exchange in open_exchanges.items():
+        found.loose += [(name_, kind, place) for kind, place in exchange.places]
+    if isinstance(source, _Hashing):
+        found.sha256 = source.digest.hexdigest()
+    return found
+
+
+class _Exchange:
+    """Lines of an exchange whose call has not come."""
+
+    __slots__ = ("places", "request", "response")
+
+    def __init__(self) -> None:
+        self.places: list[tuple[str, Place]] = []
+        self.request: str | None = None
+        self.response: Any = None
+
+    def add(self, kind: str, line: bytes | None, place: Place) -> None:
+        self.places.append((kind, place))
+        if line is None:
+            return
+        if kind == "request":
+            self.request = hashlib.sha256(line + b"\n").hexdigest()
+        else:
+            if self.response is None:
+                self.response = hashlib.sha256()
+            self.response.update(line + b"\n")
+
+
+def _call(found: SegmentReport, line: bytes, place: Place, waiting: dict[str, _Exchange], *, deep: bool) -> None:
+    said = summary(line)
+    if said is None:
+        damage = Damage(found.name, place.offset, place.size, torn=False)
+        found.damage.append((damage, []))
+        return
+    found.calls.append(said.id)
+    committed = {a["exchange"]: a for a in (parse_json(line).get("attempts") or ())} if deep else {}
+    for name in said.exchanges:
+        exchange, promise = waiting.get(name), committed.get(name, {})
+        request, response = promise.get("request_sha256"), promise.get("response_sha256")
+        if deep and exchange is not None:
+            has = exchange.response.hexdigest() if exchange.response else None
+            if (exchange.request, has) == (request, response):
+                del waiting[name]
+                continue
+        elif exchange is not None and any(kind == "request" for kind, _ in exchange.places):
+            del waiting[name]
+            continue
+        found.unsettled.append((name, request, response))
+
+
+def _named(found: SegmentReport) -> None:
+    opening = found.opening
+    if not isinstance(opening, dict):
+        found.opening = None
+        return
+    if opening.get("writer") != writer_of(found.name) or opening.get("number") != number_of(found.name):
+        found.problems.append(f"{found.name} is a copy or was renamed: it calls itself {opening.get('writer')}")
+
+
+class _Hashing:
+    """A source that hashes what is read of it from beginning to end."""
+
+    def __init__(self, segments: Segments) -> None:
+        self._segments = segments
+        self._upto = 0
+        self.digest = hashlib.sha256()
+
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        data = self._segments.read(name, offset, size)
+        if offset == self._upto:
+            self.digest.update(data)
+            self._upto += len(data)
+        return data

@@ -1,0 +1,69 @@
+"""What stands around a session's archive, for ``verify``: frozen definitions, and how far its chronologs had come."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from custody import layout
+from custody.errors import CustodyError
+from custody.integrity import chronolog
+from custody.research import snapshots
+from custody.sessions import heads
+from custody.sessions import manifest as manifests
+from custody.storage import Storage
+from custody.storage.local import LocalStorage
+
+_HEARD = ("llm_call_start", "llm_call_complete", "llm_call_reused")
+
+
+class Judged(NamedTuple):
+    problems: list[str]
+    remarks: list[str]
+
+
+def check(storage: Storage, calls: Collection[str]) -> Judged:
+    """``calls``: ids of all archived calls."""
+    judged = Judged([], [])
+    _session_chronolog(storage, calls, judged)
+    _project_chronolog(storage, judged)
+    experiment = LocalStorage(Path(storage.url).resolve().parents[1], create=False)
+    wrong, said = snapshots.problems(experiment, storage)
+    judged.problems.extend(wrong)
+    judged.remarks.extend(said)
+    return judged
+
+
+def _session_chronolog(storage: Storage, calls: Collection[str], judged: Judged) -> None:
+    try:
+        data = storage.read(layout.CHRONOLOG)
+    except FileNotFoundError:
+        return  # a problem that verify names itself
+    cut = heads.cut(data, heads.bound(storage, "session"))
+    if cut is not None:
+        judged.problems.append(f"{layout.CHRONOLOG}: {cut}")
+        return
+    heard = {e.get("call_id") for e in chronolog.read(data) if e["event"] in _HEARD}
+    unheard = sum(1 for call in calls if call not in heard)
+    if unheard and not chronolog.problems(data):
+        judged.remarks.append(
+            f"{unheard} archived calls have no event: {layout.CHRONOLOG} was cut off after line "
+            f"{data.count(bytes([10]))}, or a power cut took its end; the archive is whole"
+        )
+
+
+def _project_chronolog(storage: Storage, judged: Judged) -> None:
+    try:
+        path = heads.project_chronolog(Path(storage.url).resolve(), manifests.read(storage).project)
+    except CustodyError:
+        return
+    head = heads.bound(storage, "project")
+    try:
+        data = path.read_bytes()
+    except OSError:
+        if head is not None:
+            judged.remarks.append(f"{path.name} is not here, so it is not judged")
+        return
+    cut = heads.cut(data, head)
+    judged.problems.extend(f"{path.name}: {one}" for one in (*chronolog.problems(data), *([cut] if cut else ())))

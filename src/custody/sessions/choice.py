@@ -1,0 +1,126 @@
+"""Which session a start means: a new one, the unfinished one, or none without being told."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from custody import layout
+from custody.errors import NamesDisagree, SessionBusy, SessionFinished, UsageError
+from custody.sessions import children
+from custody.sessions.state import Standing, standing
+from custody.storage.local import LocalStorage, make_folder, sync_folder
+
+if TYPE_CHECKING:
+    from custody.sessions.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The session's folder; ``before`` is how it stood, None for a new one."""
+
+    path: Path
+    before: Standing | None
+
+
+def choose(root: Path, project: str, experiment: str, session: str | None, *, new: bool) -> Chosen:
+    """The session to open. Raises UsageError, SessionNotFound, SessionFinished, SessionBusy.
+
+    A finished session is neither reopened nor repeated unasked: the one could change a result that
+    stands, the other pays for everything again.
+    """
+    if session is not None and new:
+        raise UsageError("--session continues one session and --new starts another: give one of them")
+    folder = layout.experiment_path(root, project, experiment)
+    if session is not None:
+        here = folder / "sessions" / session
+        path = here.resolve() if (here / layout.MANIFEST).is_file() else layout.find_session(root, session)
+        if path.parent.parent != folder.resolve():
+            raise UsageError(f"session {path.name} belongs to {path.parent.parent}, not to {folder}")
+        return Chosen(path, _usable(path))
+    existing = layout.sessions_of(folder)
+    if new or not existing:
+        return Chosen(_create(folder), None)
+    newest = existing[-1]
+    if not (newest / layout.MANIFEST).exists():
+        return Chosen(_create(folder), None)  # killed while it was being created: it holds nothing
+    before = _usable(newest)
+    if before.state == "finished":
+        raise SessionFinished(
+            f"session {newest.name} of {project}/{experiment} is finished. "
+            f"To replay it (nothing is paid twice): custody resume {newest.name}, or session={newest.name!r}. "
+            "To start another one, which pays for its own calls: --new, or new=True"
+        )
+    return Chosen(newest, before)
+
+
+def _usable(path: Path) -> Standing:
+    before = standing(LocalStorage(path, create=False))
+    if before.state == "running":
+        by = f" in process {before.pid}" if before.pid else ""
+        raise SessionBusy(
+            f"session {path.name} is alive{by} or one that it started. "
+            "Wait for it or stop it; --new (new=True) starts another session"
+        )
+    return before
+
+
+def _create(folder: Path) -> Path:
+    sessions = folder / "sessions"
+    try:
+        make_folder(sessions)
+        now = datetime.now(UTC)
+        for attempt in range(1000):
+            name = layout.new_session_id(now, attempt)
+            if next(folder.parents[3].glob(f"projects/*/experiments/*/sessions/{name}"), None) is not None:
+                continue  # an id names one session below a root, so that people can say it without a path
+            path = sessions / name
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            sync_folder(sessions)
+            for name in layout.FOLDERS:
+                make_folder(path / name)
+            return path.resolve()
+    except (FileExistsError, NotADirectoryError) as error:
+        blocking = next((p for p in (sessions, *sessions.parents) if p.exists() and not p.is_dir()), error.filename)
+        raise UsageError(f"{blocking}: a file is where a folder should be") from error
+    except OSError as error:
+        raise UsageError(f"{error.filename}: a session cannot be made here: {error.strerror}") from error
+    raise UsageError(f"{sessions}: a thousand sessions in one second")
+
+
+def agree(
+    opened: Session,
+    project: str | None,
+    experiment: str | None,
+    root: str | os.PathLike[str] | None,
+    session: str | None,
+    *,
+    new: bool,
+) -> None:
+    """Raises NamesDisagree where a script asks for another session than the one that is open."""
+    has = opened.manifest
+    wanted = {"project": (project, has.project), "experiment": (experiment, has.experiment)}
+    wrong = [
+        f"{kind} {mine!r} (not {theirs!r})" for kind, (mine, theirs) in wanted.items() if mine not in (None, theirs)
+    ]
+    standing_in = os.environ.get(children.ENV_STANDS_FOR)
+    actual_root = Path(standing_in) if standing_in else opened.path.parents[5]
+    if root is not None and Path(root).resolve() != actual_root:
+        wrong.append(f"root {str(root)!r} (not {str(actual_root)!r})")
+    same_id = standing_in and Path(session or "").name == has.session
+    if session is not None and session != has.session and Path(session).resolve() != opened.path and not same_id:
+        wrong.append(f"session {session!r} (not {has.session!r})")
+    if new and (opened.resumed or os.environ.get(children.ENV_RESUMED) == "1"):
+        wrong.append(f"a new session (not {has.session!r}, which is being continued)")
+    if wrong:
+        names = f"--project {project or has.project!r} --experiment {experiment or has.experiment!r}"
+        raise NamesDisagree(
+            f"the script asks for {', '.join(wrong)}, but session {has.session} is open for {has.project!r}, "
+            f"{has.experiment!r}. Nothing was sent. Use the same names: custody run {names} -- ..."
+        )

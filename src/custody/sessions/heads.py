@@ -1,0 +1,76 @@
+"""``system_state/chronolog_head.json``: how far the chronologs had come when the session last began or ended.
+
+The chain of a chronolog shows every change but one: whole lines that are cut off its end. So their number is
+bound here. After a crash, what came after the last start is bound by the archive alone: a call that is archived
+has an event.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from custody import layout
+from custody.errors import StorageError
+from custody.integrity import chronolog
+from custody.stamps import now
+from custody.storage import Storage
+
+log = logging.getLogger("custody")
+
+_TAIL = 1 << 20
+
+
+def record(session: Path, storage: Storage, project: str) -> None:
+    """Bind both chronologs as they are now. A storage that refuses is said, and what was bound before stays."""
+    try:
+        _record(session, storage, project)
+    except (OSError, StorageError) as error:
+        log.warning("custody: %s cannot be written (%s); what it bound before stays bound", layout.HEAD, error)
+
+
+def _record(session: Path, storage: Storage, project: str) -> None:
+    heads: dict[str, Any] = {"time": now()}
+    for name, path in (("session", session / layout.CHRONOLOG), ("project", project_chronolog(session, project))):
+        try:
+            with path.open("rb") as file:
+                os.fdatasync(file.fileno()) if hasattr(os, "fdatasync") else os.fsync(file.fileno())
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+                head = chronolog.head(file.read())
+        except FileNotFoundError:
+            continue
+        if head is not None:
+            heads[name] = {"seq": head[0], "sha256": head[1]}
+    storage.put(layout.HEAD, json.dumps(heads, indent=1).encode() + b"\n")
+
+
+def bound(storage: Storage, name: str) -> tuple[int, str] | None:
+    """Number and digest of the line of the chronolog ("session" or "project") that was its last one then."""
+    try:
+        head = json.loads(storage.read(layout.HEAD))[name]
+        return int(head["seq"]), str(head["sha256"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def cut(data: bytes, head: tuple[int, str] | None) -> str | None:
+    """What a chronolog's bytes lack of what was bound, naming the first missing line; None where it is all there."""
+    if head is None:
+        return None
+    number, digest = head
+    last = 0
+    for index, line in enumerate(data.split(b"\n")[:-1], start=1):
+        found = chronolog.head(line + b"\n")
+        if found is None:
+            continue
+        last = index
+        if found[0] == number:
+            return None if found[1] == digest else f"line {index} is not the one that {layout.HEAD} binds"
+    return f"line {last + 1} is missing, and what followed it: cut off after line {last}, there were {number} events"
+
+
+def project_chronolog(session: Path, project: str) -> Path:
+    return session.parents[3] / f"PROJECT_CHRONOLOG_{project}.jsonl"

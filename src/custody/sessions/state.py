@@ -1,0 +1,68 @@
+"""Where a session stands, from its chronolog and its locks."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import partial
+from typing import Literal, NamedTuple
+
+from custody import layout
+from custody.integrity import chronolog
+from custody.storage import Lock, Storage
+
+State = Literal["running", "finished", "failed", "interrupted"]
+
+
+_SESSION = re.compile(rb'"event":"session_(?:start|resume|end)"')
+
+_ENDS: dict[str, State] = {"finished": "finished", "left_open": "interrupted"}
+
+
+class Standing(NamedTuple):
+    """``pid`` of the process that started or continued it last."""
+
+    state: State
+    pid: int | None
+
+
+def standing(storage: Storage) -> Standing:
+    """``interrupted`` is a session that nobody ended and that is not alive."""
+    ended: State | None = None
+    pid = None
+    size = next((e.size for e in storage.list(layout.CHRONOLOG) if e.name == layout.CHRONOLOG), 0)
+    for event in chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _SESSION):
+        if event["event"] in ("session_start", "session_resume"):
+            pid = event.get("pid")
+            break
+        if event["event"] == "session_end" and ended is None:
+            ended = _ENDS.get(str(event.get("outcome")), "failed")
+    if is_alive(storage):
+        return Standing("running", pid)
+    return Standing(ended or "interrupted", pid)
+
+
+def is_alive(storage: Storage) -> bool:
+    """Whether a process has the session open. A look at a read-only copy says no."""
+    try:
+        for name in (layout.OWNER_LOCK, layout.MEMBERS_LOCK):
+            if next(iter(storage.list(name)), None) is None:
+                continue
+            # The owner's lock is exclusive; members share theirs, so only an exclusive try sees them.
+            lock = storage.lock(name, shared=name == layout.OWNER_LOCK)
+            if lock is None:
+                return True
+            lock.release()
+    except OSError:
+        return False
+    return False
+
+
+def take(storage: Storage, name: str, *, shared: bool) -> Lock | None:
+    """A lock, tried for a second: whoever asks whether a session is alive holds it for a moment."""
+    for _ in range(50):
+        lock = storage.lock(name, shared=shared)
+        if lock is not None:
+            return lock
+        time.sleep(0.02)
+    return None

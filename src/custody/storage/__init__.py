@@ -1,0 +1,103 @@
+"""What a storage plugin implements. ``custody.testing.StorageContract`` is the suite to inherit.
+
+Names are relative, written with ``/``. Errors are ``OSError`` or ``custody.errors.StorageError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+
+class Entry(NamedTuple):
+    """A stored object. ``size`` in bytes."""
+
+    name: str
+    size: int
+
+
+class Log(Protocol):
+    """An append-only log with one writer."""
+
+    def append(self, data: bytes) -> None:
+        """Hand ``data`` over. It need not be durable yet, but must survive the end of this process
+        where the storage has a place for it that does (a local file's page cache)."""
+
+    def sync(self) -> None:
+        """Return when all that was appended is on stable storage. After an error the log is not used again."""
+
+    def close(self) -> None: ...
+
+
+class SharedLog(Protocol):
+    """An append-only log with many writers, whose next entry may depend on the last one."""
+
+    def append(self, make: Callable[[bytes | None], list[bytes]]) -> None:
+        """Append the lines that ``make`` returns, given the last complete line (None when empty).
+        No other writer appends in between. A line that a crash cut is ended by CAN and a newline
+        (0x18 0x0A) before the next one, and is not complete."""
+
+
+class Lock(Protocol):
+    """A lock that is released when its process dies, however it dies."""
+
+    def release(self) -> None: ...
+
+
+class Watch(Protocol):
+    """Says cheaply whether other processes may have written to a session's logs."""
+
+    def changed(self) -> bool:
+        """Whether they may have, since ``taken`` was last called. Raises OSError."""
+
+    def taken(self) -> None:
+        """What ``changed`` found has been read."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A storage that can say so; of any other one all logs are listed before each call."""
+
+    def watch(self, folder: str, own: str) -> Watch:
+        """For the logs in ``folder`` (no slash at its end), all but those whose names begin with ``own``."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A storage where bytes can be read that are not on stable storage yet; in any other one they cannot."""
+
+    def settle(self, name: str) -> None:
+        """Return when all that can be read of an object or log is on stable storage."""
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """One session's bytes."""
+
+    url: str
+
+    def create_log(self, name: str) -> Log:
+        """A new, empty log. Raises FileExistsError where the name is taken."""
+
+    def shared_log(self, name: str) -> SharedLog: ...
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Store an object durably and atomically unless the name is taken; False where it was."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Store or replace an object durably and atomically: readers see the old or the new, never a mix."""
+
+    def remove(self, name: str) -> None:
+        """Remove an object or a log that is not written to, durably. Nothing happens where it is not there."""
+
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        """Bytes from ``offset``; fewer than ``size`` only at the end. Raises FileNotFoundError."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """All objects and logs whose name begins with ``prefix``, sorted by name."""
+
+    def lock(self, name: str, *, shared: bool = False) -> Lock | None:
+        """Take a lock without waiting; None where somebody else has it."""
+
+    def claim(self, name: str, token: bytes) -> Lock | None:
+        """The same for one of very many tokens within ``name``, without leaving anything behind."""
