@@ -1,0 +1,1 @@
+"""custody for the Anthropic SDK."""
