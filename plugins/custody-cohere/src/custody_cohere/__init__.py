@@ -1,0 +1,1 @@
+"""custody for Cohere's SDK."""
