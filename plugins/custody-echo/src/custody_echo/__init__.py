@@ -1,0 +1,1 @@
+"""custody for the echo SDK: the smallest complete vendor plugin."""
