@@ -1,0 +1,1 @@
+"""custody for Mistral's SDK."""
