@@ -1,0 +1,1 @@
+"""custody for the OpenAI SDK and for every endpoint that speaks its protocol."""
