@@ -1,0 +1,103 @@
+"""``custody cost`` and ``estimate`` on a session that was really made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from click.testing import CliRunner
+
+import custody
+from custody import layout
+from custody.cli.main import cli
+from custody.cost import library
+from custody.errors import UsageError
+from custody.testing.simulator import Simulator
+
+VENDOR = '[vendors]\n"127.0.0.1" = "openai"\n'
+
+
+@pytest.fixture
+def made(sdk_env: Simulator, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four calls, replayed once."""
+    (tmp_path / "rates.toml").write_text(VENDOR)
+    monkeypatch.setenv("CUSTODY_RATES", str(tmp_path / "rates.toml"))
+    monkeypatch.setattr(library, "fresh_until", lambda: date.max)  # whatever day it is
+    client, name = openai.OpenAI(), None
+    for _ in range(2):
+        with custody.session("P", "E", root=root, session=name) as session, session.stage("analysis"):
+            for number in range(4):
+                with session.scope(corpus_file=f"s{number % 2}.txt", run=number):
+                    client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": str(number)}])
+        name = session.id
+    return session.path
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_cost(made: Path, tmp_path: Path) -> None:
+    spent = json.loads(run("cost", str(made), "--by", "corpus_file", "--json"))
+    lines = [call.fields for call in custody.open(made).calls()]
+    assert all(line["cost"]["status"] == "priced" for line in lines)
+    assert spent["cost_usd"] == spent["saved_by_replay_usd"] and spent["replays"] == 4 and spent["complete"]
+    assert {group["value"]: group["calls"] for group in spent["groups"]} == {"s0.txt": 2, "s1.txt": 2}
+    text = run("cost", str(made), "--by", "stage", "--plot", str(tmp_path / "cost.svg"))
+    assert "analysis" in text and "4 answers given again" in text and "methods" in text
+    assert (tmp_path / "cost.svg").read_text().startswith("<svg")
+    (row,) = csv.DictReader(io.StringIO(run("cost", str(made), "--csv")))
+    assert (row["cost_usd"], row["calls"]) == (spent["cost_usd"], "4")
+    assert spent["cost"] in run("status", str(made))
+    with pytest.raises(UsageError, match=r"no call of .* has a label 'nope'"):
+        run("cost", str(made), "--by", "nope")
+
+
+def test_repricing_appends_and_changes_no_stored_figure(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in made.rglob("*.jsonl")}
+    assert "0 of 4" in _said("cost", "reprice", str(made), "--rates", str(tmp_path / "rates.toml"))
+
+    installed = library.table()
+    other = replace(installed, version="9.9.9", sha256="f" * 64)
+    monkeypatch.setattr(library, "table", lambda: other)
+    halved = VENDOR + '[[rates]]\nvendor = "openai"\nmodel = "gpt-4o*"\ninput_mtok = "1.25"\noutput_mtok = "5"\n'
+    (tmp_path / "other.toml").write_text(halved)
+    found = json.loads(run("cost", "reprice", str(made), "--rates", str(tmp_path / "other.toml"), "--json"))
+    assert [one["changed"] for one in found] == [True] * 4
+    assert all(float(one["new"]["cost_usd"]) * 2 == float(one["old"]["cost_usd"]) for one in found)
+    shown = run("cost", "reprice", str(made), "--rates", str(tmp_path / "other.toml"), "--dry-run")
+    assert f"${found[0]['old']['cost_usd']}" in shown and f"${found[0]['new']['cost_usd']}" in shown
+
+    lines = [json.loads(line) for line in (made / layout.REPRICED).read_text().splitlines()]
+    assert [line["run"] for line in lines] == [1] * 4 + [2] * 4
+    for path, content in before.items():
+        assert path.read_bytes() == content, "nothing that was stored is changed"
+
+
+def _said(*words: str) -> str:
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_estimate(made: Path) -> None:
+    found: dict[str, Any] = json.loads(run("estimate", str(made), "--calls", "400", "--json"))
+    assert float(found["low_usd"]) <= float(found["expected_usd"]) <= float(found["high_usd"])
+    assert float(found["saved_by_replay_usd"]) > 0
+    words = ["--vendor", "openai", "--model", "gpt-4o", "--calls", "10", "--input-tokens", "1000"]
+    assert json.loads(run("estimate", *words, "--output-tokens", "0:100:1000", "--json"))["high_usd"] == "0.125"
+    with pytest.raises(UsageError, match="do not rise"):
+        run("estimate", *words, "--output-tokens", "5:4:3")
+    with pytest.raises(UsageError, match="give a SESSION"):
+        run("estimate", "--model", "gpt-4o")

@@ -1,0 +1,89 @@
+"""A kill or an error at every system call of a recorded session, chosen and injected by strace.
+
+The parent counts the acknowledgements over a pipe. Afterwards the session is resumed: every acknowledged
+call is answered as it was, and the vendor has not seen it again.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from campaign import LONG, syscalls
+from campaign.attack import Study
+from campaign.tally import Tallies
+from campaign.tampering import attacked, traced
+from campaign.work import FAILED, REFUSED
+
+from custody.testing.simulator import Simulator
+
+CALLS = 200 if LONG else 12
+CHUNKS = 32 if LONG else 1
+HOW = {
+    "kinds": ("chat", "chat", "stream", "both", "chat", "chat", "chat", "claude"),
+    "rotate_bytes": 96 * 1024 if LONG else 16 * 1024,
+}
+
+pytestmark = [
+    pytest.mark.skipif(bool(syscalls.missing()), reason=syscalls.missing()),
+    pytest.mark.timeout(7200 if LONG else 300),
+]
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_kill_at_every_system_call(tmp_path: Path, vendor: Simulator, tally: Tallies, chunk: int) -> None:
+    counted = tally("2 kill at a system call")
+    every = sorted({(call.name, call.nth) for call in traced(Study(tmp_path / "dry", vendor, counted), CALLS, **HOW)})
+    points = every[chunk::CHUNKS] if LONG else random.Random(4).sample(every, 12)
+    for name, nth in points:
+        vendor.reset()
+        study = Study(tmp_path / f"{name}_{nth}", vendor, counted)
+        code, run, _ = attacked(study, f"{name}:signal=KILL:when={nth}", CALLS, **HOW)
+        study.absorb(run)
+        assert code in (0, -signal.SIGKILL), study.last_words()
+        if code == 0:
+            continue  # one of its threads makes a few calls more or less from run to run
+        counted.states += 1
+        counted.acknowledged += len(study.acks)
+        study.resume(CALLS if nth % 50 == 0 else None, **HOW)
+        shutil.rmtree(study.folder)
+    assert counted.states >= len(points) * 0.9
+    assert counted.sound, counted.failures
+
+
+FAILING = ("write", "openat", "fdatasync", "fsync", "rename", "link", "mkdir", "unlink")
+ERRORS = ("EIO", "ENOSPC", "EINTR", "EIO from there on")
+FAILED_CALLS = 40 if LONG else 8
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_at_a_system_call(tmp_path: Path, vendor: Simulator, tally: Tallies, error: str) -> None:
+    """The answer reaches the program; what cannot be kept stops the next paid call; nothing is paid again."""
+    counted = tally("2 error at a system call")
+    name_of_error, _, further = error.partition(" ")
+    # Where every write fails, the acknowledgements to the parent do, too.
+    names = ("fdatasync", "fsync", "rename", "link") if further else FAILING
+    study = Study(tmp_path / "dry", vendor, counted)
+    points = sorted({(c.name, c.nth) for c in traced(study, FAILED_CALLS, **HOW) if c.path and c.name in names})
+    hits = 0
+    for name, nth in points if LONG else random.Random(error).sample(points, min(5, len(points))):
+        vendor.reset()
+        study = Study(tmp_path / f"{name}_{nth}", vendor, counted)
+        inject = f"{name}:error={name_of_error}:when={nth}{'+' if further else ''}"
+        code, run, hit = attacked(study, inject, FAILED_CALLS, **HOW)
+        counted.states += 1
+        hits += bool(hit)
+        study.kept(run)
+        study.absorb(run)
+        counted.acknowledged += len(run.acks)
+        assert code in (0, REFUSED, FAILED), study.last_words()
+        ours = any(call.path.startswith(str(study.root)) for call in hit)  # not a certificate of the SDK's
+        if code == FAILED and vendor.paid() and ours:
+            counted.lost(f"{study.folder.name}: {error}: {run.said[-1:]}")
+        study.resume(FAILED_CALLS, **HOW)
+        shutil.rmtree(study.folder)
+    assert hits >= 0.8 * counted.states
+    assert counted.sound, counted.failures
