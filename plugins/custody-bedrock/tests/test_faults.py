@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import types
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -28,7 +30,12 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in KEYS:
         monkeypatch.setenv(name, "AKIDSIMULATED")
-    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
+    sleeping(monkeypatch, lambda seconds: None)
+
+
+def sleeping(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+    """What botocore sleeps with between two attempts; no other thread's sleep."""
+    monkeypatch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=sleep))
 
 
 @contextlib.contextmanager
@@ -96,7 +103,7 @@ def test_an_error_reads_the_same_after_all_retries(three_ways: Any, status: int,
 
 def test_a_replayed_failure_does_not_sleep(three_ways: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("botocore.endpoint.time.sleep", slept.append)
+    sleeping(monkeypatch, slept.append)
     three_ways.sim.inject(Fault(status=429), times=3)
     recorded = three_ways.record(lambda: failure(three_ways.sim.url, 3))
     assert len(slept) == 2
