@@ -71,6 +71,15 @@ class Settling(Protocol):
 
 
 @runtime_checkable
+class Clocked(Protocol):
+    """A storage whose server says when an object was stored: a clock that all machines share."""
+
+    def modified(self, name: str) -> float:
+        """When the object was stored or replaced last, in seconds since 1970, by the server's clock.
+        Raises FileNotFoundError."""
+
+
+@runtime_checkable
 class Storage(Protocol):
     """One session's bytes."""
 
