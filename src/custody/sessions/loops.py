@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from custody.pipeline.in_flight import InFlight, drain_seconds
 from custody.seam.patching import Patches
@@ -54,9 +55,11 @@ def _on_sigint(current: Current, original: Any) -> Any:
         if flight is None or flight.hurry or flight.holding or not flight.on_loop(loop):
             if flight is not None:
                 flight.hurry, flight.holding = bool(len(flight)), False
+            _put_off.discard(loop)
             original(self, signum, frame, main_task)
             return
         flight.holding = True
+        _put_off.add(loop)
         interrupt = functools.partial(original, self, signum, frame, main_task)
         loop.call_soon_threadsafe(_begin, flight, loop, interrupt)
 
@@ -64,6 +67,7 @@ def _on_sigint(current: Current, original: Any) -> Any:
 
 
 _waiting: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
+_put_off: WeakSet[asyncio.AbstractEventLoop] = WeakSet()  # whose Ctrl-C is still to be carried out
 
 
 def _begin(flight: InFlight, loop: Any, interrupt: Callable[[], None]) -> None:
@@ -76,8 +80,10 @@ async def _then(flight: InFlight, loop: Any, interrupt: Callable[[], None]) -> N
     try:
         await settled(flight, loop)
     finally:
-        if flight.holding:  # else a second Ctrl-C has come
-            flight.holding, flight.hurry = False, True
+        flight.holding = False
+        if loop in _put_off:  # else a second Ctrl-C has come
+            _put_off.discard(loop)
+            flight.hurry = True
             interrupt()
 
 
