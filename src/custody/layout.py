@@ -9,8 +9,12 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from custody.errors import SessionNotFound, UsageError
+from custody.storage.folders import Folder, folder
+
+F = TypeVar("F", bound=Folder)
 
 LAYOUT_VERSION = 3
 
@@ -88,8 +92,8 @@ def name_from(text: str, default: str) -> str:
     return f"{cleaned}_" if _RESERVED.match(cleaned) else cleaned or default
 
 
-def experiment_path(root: Path, project: str, experiment: str) -> Path:
-    return root / "projects" / project / "experiments" / experiment
+def experiment_path(root: F, project: str, experiment: str) -> F:
+    return cast("F", root / f"projects/{project}/experiments/{experiment}")
 
 
 def new_session_id(now: datetime, attempt: int = 0) -> str:
@@ -102,29 +106,29 @@ def is_session_id(name: str) -> bool:
     return _SESSION_ID.match(name) is not None
 
 
-def sessions_of(experiment: Path) -> list[Path]:
+def sessions_of(experiment: F) -> list[F]:
     """The experiment's sessions, oldest first."""
-    folder = experiment / "sessions"
-    if not folder.is_dir():
+    sessions = experiment / "sessions"
+    if isinstance(sessions, Path) and not sessions.is_dir():
         return []
-    found = [p for p in folder.iterdir() if is_session_id(p.name) and p.is_dir()]
-    return sorted(found, key=_session_order)
+    found = [p for p in sessions.iterdir() if is_session_id(p.name) and (not isinstance(p, Path) or p.is_dir())]
+    return cast("list[F]", sorted(found, key=_session_order))
 
 
-def find_session(root: Path, session: str) -> Path:
-    """The session's folder, by path or by id under ``root``. Raises SessionNotFound, UsageError."""
-    direct = Path(session)
+def find_session(root: Folder, session: str) -> Folder:
+    """The session's folder, by path or URL or by id under ``root``. Raises SessionNotFound, UsageError."""
+    direct = folder(session) if "://" in session else Path(session)
     try:
         if (direct / MANIFEST).is_file():
             return direct.resolve()
-        if direct.exists() and not direct.is_dir():
+        if isinstance(direct, Path) and direct.exists() and not direct.is_dir():
             raise UsageError(f"{session} is a file; a session is a folder with {MANIFEST} in it")
     except OSError as error:  # a name that is too long, a folder that may not be read
-        raise SessionNotFound(f"no session {session[:200]!r}: {error.strerror}") from error
+        raise SessionNotFound(f"no session {session[:200]!r}: {error.strerror or error}") from error
     if is_session_id(session):
-        found = sorted(root.glob(f"projects/*/experiments/*/sessions/{session}"))
+        found: list[Any] = sorted(root.glob(f"projects/*/experiments/*/sessions/{session}"))
         if len(found) == 1:
-            return found[0].resolve()
+            return cast("Folder", found[0].resolve())
         if found:
             names = ", ".join(str(p) for p in found)
             raise UsageError(f"{session} exists {len(found)} times below {root}: give one of the paths {names}")
@@ -136,6 +140,6 @@ def find_session(root: Path, session: str) -> Path:
     )
 
 
-def _session_order(path: Path) -> tuple[str, int]:
+def _session_order(path: Folder) -> tuple[str, int]:
     stamp, _, suffix = path.name.removeprefix("session_").replace("_", "T", 1).partition("_")
     return stamp, int(suffix or 0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from custody import layout
 from custody.cli.console import in_line, print_json
 from custody.cli.stored import json_option, root_option, session_argument
 from custody.report import drift as drifts
+from custody.storage.folders import folder
 
 
 @click.command()
@@ -18,7 +17,7 @@ from custody.report import drift as drifts
 @json_option
 def drift(session: str, root: str, as_json: bool) -> None:
     """How definition, framework, corpus and environment of SESSION differ from those that were frozen before."""
-    found = list(drifts.drifts(layout.find_session(Path(root).resolve(), session)))
+    found = list(drifts.drifts(layout.find_session(folder(root), session)))
     if as_json:
         print_json([{**_head(one), "lines": drifts.lines(one)} for one in found])
         return

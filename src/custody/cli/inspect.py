@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,7 +20,7 @@ from custody.report import pending
 from custody.report.cost import shown
 from custody.report.stored import Answer, Call, Frame, StoredSession
 from custody.report.verify import verify as verify_session
-from custody.storage.local import LocalStorage
+from custody.storage.folders import at, folder
 
 
 @click.command()
@@ -225,8 +224,8 @@ def _frame_dict(frame: Frame) -> dict[str, Any]:
 @_json
 def verify(session: str, root: str, deep: bool, processes: int | None, as_json: bool) -> None:
     """Check every byte of SESSION against what it says of itself. Exits 0 sound, 1 not, 2 misuse."""
-    path = layout.find_session(Path(root).resolve(), session)
-    verdict = verify_session(LocalStorage(path, create=False), deep=deep, processes=processes or os.cpu_count() or 1)
+    storage = at(layout.find_session(folder(root), session))
+    verdict = verify_session(storage, deep=deep, processes=processes or os.cpu_count() or 1)
     if as_json:
         print_json(verdict.as_dict())
     else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 from custody.cli.console import print_json, say
 from custody.cli.table import Column, print_rows
 from custody.report import tree
+from custody.storage.folders import local
 
 
 @click.command()
@@ -20,7 +20,7 @@ def layout(path: str, as_json: bool) -> None:
 
     Exits 1 where a file does not belong.
     """
-    found = list(tree.explain(Path(path)))
+    found = list(tree.explain(local(path, "custody layout")))
     foreign = [one for one in found if one.foreign]
     if as_json:
         print_json([vars(one) for one in found])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from custody import layout
+from custody.storage.folders import Folder
 
 
 class Names(NamedTuple):
@@ -18,7 +19,7 @@ class Names(NamedTuple):
     root: str | None = None
 
 
-def of_command(command: Sequence[str], folder: Path) -> Names:
+def of_command(command: Sequence[str], folder: Folder) -> Names:
     """The names under which a command is recorded when nobody gives any."""
     script = next((Path(word) for word in command if word.endswith(".py")), None)
     stated = in_script(script) if script is not None else None

@@ -18,7 +18,7 @@ from custody.errors import UsageError
 from custody.report import regeneration
 from custody.sessions import children, starting
 from custody.sessions import manifest as manifests
-from custody.storage.local import LocalStorage
+from custody.storage.folders import Folder, at, folder
 
 
 @click.command()
@@ -32,15 +32,16 @@ def regenerate(session: str, command: tuple[str, ...], root: str, as_json: bool)
     COMMAND runs in a copy of the session, without checkpoints, in strict mode and without a network, in the current
     folder; by default it is the recorded one. Exits 0 where every file of analysis_results/ is the same, byte by byte.
     """
-    path = layout.find_session(Path(root).resolve(), session)
-    manifest = manifests.read(LocalStorage(path, create=False))
+    found = layout.find_session(folder(root), session)
+    manifest = manifests.read(at(found))
     words = list(command) or list(manifest.command or ())
     if not words:
-        raise UsageError(f"{path.name} has no recorded command: custody regenerate {path.name} -- python analyse.py")
+        raise UsageError(f"{found.name} has no recorded command: custody regenerate {found.name} -- python analyse.py")
     must_exist(words[0])
-    with tempfile.TemporaryDirectory(prefix="custody-regenerate-") as folder:
-        again = regeneration.copy(path, Path(folder))
-        code = _run(words, again, path, manifest.project, manifest.experiment)
+    with tempfile.TemporaryDirectory(prefix="custody-regenerate-") as temporary:
+        path = regeneration.fetched(found, Path(temporary, "fetched"))
+        again = regeneration.copy(path, Path(temporary, "again"))
+        code = _run(words, again, found, manifest.project, manifest.experiment)
         same, differences = regeneration.compare(path, again)
         if as_json:
             print_json({"same": same, "exit_code": code, "differences": [one.as_dict() for one in differences]})
@@ -55,9 +56,9 @@ def regenerate(session: str, command: tuple[str, ...], root: str, as_json: bool)
     sys.exit(1 if code or differences or not same else 0)
 
 
-def _run(words: list[str], again: Path, path: Path, project: str, experiment: str) -> int:
+def _run(words: list[str], again: Path, found: Folder, project: str, experiment: str) -> int:
     """The program's exit code. What it prints goes to standard error: ours is the comparison."""
-    os.environ[children.ENV_STANDS_FOR] = str(path.parents[5])
+    os.environ[children.ENV_STANDS_FOR] = str(found.parents[5])
     started = starting.start(again.parents[5], project, experiment, str(again), new=False, command=None)
     try:
         ours = children.environment(os.environ, again, strict=True)

@@ -28,7 +28,7 @@ from custody.research.definitions import Given
 from custody.sessions import budgets, children, earlier, events, recovery, starting
 from custody.sessions import manifest as manifests
 from custody.sessions.starting import Started
-from custody.storage.local import LocalStorage
+from custody.storage.folders import Folder, at, folder
 
 _on_in_doubt = click.option(
     "--on-in-doubt",
@@ -52,7 +52,7 @@ def budget_options(command: Any) -> Any:
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@click.option("--root", help="The folder that holds projects/.  [default: the current folder]")
+@click.option("--root", help="The folder or URL that holds projects/.  [default: the current folder]")
 @click.option("--project", help="Name of the project.  [default: what the script says, else the folder's name]")
 @click.option("--experiment", help="Name of the experiment.  [default: what the script says, else its name]")
 @click.option("--session", metavar="ID", help="Continue this session, a finished one too.")
@@ -77,12 +77,12 @@ def run(
     only what is missing is sent.
     """
     must_exist(command[0])
-    implied = names.of_command(command, Path(root or ".").resolve())
+    implied = names.of_command(command, folder(root or "."))
     if root is None and project is None and experiment is None:
         root = implied.root
-    where = Path(root or ".").resolve()
+    where = folder(root or ".")
     if session is not None:
-        manifest = manifests.read(LocalStorage(layout.find_session(where, session), create=False))
+        manifest = manifests.read(at(layout.find_session(where, session)))
         implied = names.Names(manifest.project, manifest.experiment)
     project = layout.checked_name("project", implied.project if project is None else project)
     experiment = layout.checked_name("experiment", implied.experiment if experiment is None else experiment)
@@ -109,8 +109,8 @@ def resume(session: str, root: str, strict: bool, on_in_doubt: str | None, **lim
 
     A finished session replays without sending anything, unless its program now asks for something new.
     """
-    path = layout.find_session(Path(root).resolve(), session)
-    manifest = manifests.read(LocalStorage(path, create=False))
+    path = layout.find_session(folder(root), session)
+    manifest = manifests.read(at(path))
     if not manifest.command:
         raise UsageError(
             f"{path.name} has no recorded command: start its program again by hand with --session {path.name}"
@@ -120,7 +120,7 @@ def resume(session: str, root: str, strict: bool, on_in_doubt: str | None, **lim
             f"the command of {path.name} held a secret, which was not stored: custody run --session {path.name} -- ..."
         )
     base = path.parents[5]
-    directory = (base / manifest.working_directory).resolve()
+    directory = (base / manifest.working_directory).resolve() if isinstance(base, Path) else Path.cwd()
     if not directory.is_dir():
         raise UsageError(f"{path.name} was started in {directory}, which is no longer there")
     must_exist(manifest.command[0])
@@ -141,7 +141,7 @@ def _budget(options: dict[str, Any]) -> dict[str, Any]:
 
 def _begin_budget(started: Started, stated: dict[str, Any]) -> None:
     """Before the program starts: its processes find the ledger, and spend from it together."""
-    storage = LocalStorage(started.path, create=False)
+    storage = at(started.path)
     if stated or any(entry.name == layout.BUDGET for entry in storage.list(layout.BUDGET)):
         budget.begin(storage, started.manifest.session, started.archive.lines(), stated)
 
@@ -157,13 +157,13 @@ def _run(started: Started, command: list[str], directory: Path, *, strict: bool,
     child = subprocess.Popen(command, cwd=directory, env=_environment(started, strict=strict, said=said))  # noqa: S603
     code = _wait(child)
     outcome = "finished" if code == 0 else "failed"
-    if not (started.path / layout.MANIFEST).exists():
+    if not (started.path / layout.MANIFEST).is_file():
         say(f"custody: the folder of {started.manifest.session} is gone; 'custody doctor' names what waits for it")
         started.owner.release()
         return code if code > 0 else 128 - code if code < 0 else 1
     redactor = Redactor()
     redactor.learn_environment(os.environ)
-    log = Chronolog(LocalStorage(started.path, create=False).shared_log(layout.CHRONOLOG), redactor)
+    log = Chronolog(at(started.path).shared_log(layout.CHRONOLOG), redactor)
     events.end(started.path, started.manifest, log, outcome, exit_code=code if code >= 0 else None,
                         signal=signal.Signals(-code).name if code < 0 else None)  # fmt: skip
     _summary(started, seen, code)
@@ -215,7 +215,7 @@ def _at_terminal() -> bool:
 
 
 def _summary(started: Started, seen: int, code: int) -> None:
-    data = LocalStorage(started.path, create=False).read(layout.CHRONOLOG, seen)
+    data = at(started.path).read(layout.CHRONOLOG, seen)
     told = list(chronolog.read(data))
     count = Counter(event["event"] for event in told)
     taken = {event["call_id"] for event in told if event["event"] == "in_doubt_reconciled"}
@@ -245,11 +245,8 @@ def _summary(started: Started, seen: int, code: int) -> None:
         say("custody: run the same command again to go on; nothing that is archived is paid twice")
 
 
-def _size(path: Path) -> int:
-    try:
-        return (path / layout.CHRONOLOG).stat().st_size
-    except FileNotFoundError:
-        return 0
+def _size(path: Folder) -> int:
+    return next((e.size for e in at(path).list(layout.CHRONOLOG) if e.name == layout.CHRONOLOG), 0)
 
 
 def must_exist(program: str) -> None:

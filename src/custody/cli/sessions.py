@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from custody.cli.console import print_json, say
@@ -11,6 +9,7 @@ from custody.cli.stored import json_option
 from custody.cli.table import Column, print_rows
 from custody.errors import UsageError
 from custody.report import listing
+from custody.storage.folders import folder
 
 
 @click.command()
@@ -18,15 +17,15 @@ from custody.report import listing
 @json_option
 def sessions(root: str, as_json: bool) -> None:
     """Every session below ROOT: finished, failed, interrupted and abandoned ones, with the reason."""
-    folder = Path(root).resolve()
-    if not (folder / "projects").is_dir():
-        raise UsageError(f"{folder} holds no projects/: give the folder that does")
-    found = list(listing.sessions(folder))
+    where = folder(root)
+    if not (where / "projects").is_dir():
+        raise UsageError(f"{where} holds no projects/: give the folder that does")
+    found = list(listing.sessions(where))
     if as_json:
         print_json(found)
         return
     if not found:
-        say(f"no session below {folder}: custody run starts one")
+        say(f"no session below {where}: custody run starts one")
         return
     columns = (
         Column("session"), Column("project", 2), Column("experiment", 2), Column("state"),

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import click
 
 from custody import layout
 from custody.errors import UsageError
 from custody.report.stored import StoredSession
+from custody.storage.folders import folder
 
 session_argument = click.argument("session")
 root_option = click.option(
-    "--root", default=".", show_default=True, help="The folder that holds projects/, where SESSION is an id."
+    "--root", default=".", show_default=True, help="The folder or URL that holds projects/, where SESSION is an id."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def open_session(session: str, root: str) -> StoredSession:
     """Raises SessionNotFound, UsageError, ArchiveDamaged."""
-    return StoredSession(layout.find_session(Path(root).resolve(), session))
+    return StoredSession(layout.find_session(folder(root), session))
 
 
 def one_id(ids: Iterable[str], wanted: str, session: str) -> str:

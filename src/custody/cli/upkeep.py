@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -21,13 +20,14 @@ from custody.journal.archive import Archive
 from custody.journal.ledger import Ledger
 from custody.journal.repair import repair as repair_segments
 from custody.sessions.state import is_alive
-from custody.storage.local import LocalStorage
+from custody.storage import Storage
+from custody.storage.folders import at, folder
 
 
 @contextmanager
-def _owned(session: str, root: str) -> Iterator[LocalStorage]:
+def _owned(session: str, root: str) -> Iterator[Storage]:
     """A session's storage, kept from everybody else. Raises SessionNotFound, SessionBusy."""
-    storage = LocalStorage(layout.find_session(Path(root).resolve(), session), create=False)
+    storage = at(layout.find_session(folder(root), session), create=True)
     alive = is_alive(storage)
     owner = None if alive else storage.lock(layout.OWNER_LOCK)
     if owner is None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from custody import layout
 from custody.research import environment, snapshots
 from custody.research.snapshots import Drift as Drift
 from custody.storage import Storage
-from custody.storage.local import LocalStorage
+from custody.storage.folders import Folder, at
 
 
-def drifts(session: Path) -> Iterator[Drift]:
+def drifts(session: Folder) -> Iterator[Drift]:
     """Each difference once: with the experiment's frozen copy first, then what the session met when it was resumed."""
-    storage = LocalStorage(session, create=False)
-    experiment = LocalStorage(session.parents[1], create=False)
+    storage, experiment = at(session), at(session.parents[1])
     bound: dict[str, bytes] = {}
     for frozen, name in snapshots.FROZEN.items():
         kind: str = frozen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from custody import layout
@@ -12,17 +11,18 @@ from custody.errors import CustodyError
 from custody.integrity import chronolog
 from custody.sessions import manifest as manifests
 from custody.sessions.state import standing
-from custody.storage.local import LocalStorage
+from custody.storage.folders import Folder, at
 
 
-def sessions(root: Path) -> Iterator[dict[str, Any]]:
+def sessions(root: Folder) -> Iterator[dict[str, Any]]:
     """One dict a session, by project, experiment and age."""
-    for experiment in sorted(path for path in root.glob("projects/*/experiments/*") if path.is_dir()):
+    found: list[Any] = sorted(root.glob("projects/*/experiments/*"))
+    for experiment in (path for path in found if path.is_dir()):
         for session in layout.sessions_of(experiment):
             yield _session(session)
 
 
-def _session(path: Path) -> dict[str, Any]:
+def _session(path: Folder) -> dict[str, Any]:
     found: dict[str, Any] = {
         "session": path.name,
         "project": path.parents[3].name,
@@ -35,7 +35,7 @@ def _session(path: Path) -> dict[str, Any]:
         "failed_calls": 0,
         "resumed": 0,
     }
-    storage = LocalStorage(path, create=False)
+    storage = at(path)
     try:
         found["created"] = manifests.read(storage).created
         found["state"] = standing(storage).state

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custody import layout
+from custody.storage.folders import Folder, at
+from custody.storage.local import LocalStorage
 
 RESULTS = "analysis_results"
 
@@ -41,6 +43,18 @@ def copy(session: Path, root: Path) -> Path:
         (target / folder).mkdir(parents=True, exist_ok=True)
     for path in (target, *target.rglob("*")):  # a read-only copy of a session can be regenerated, too
         path.chmod(0o755 if path.is_dir() else 0o644)
+    return target
+
+
+def fetched(session: Folder, root: Path) -> Path:
+    """A session that can be read as files: itself, or what a remote one holds, below ``root``."""
+    if isinstance(session, Path):
+        return session
+    target = layout.experiment_path(root, session.parents[3].name, session.parents[1].name) / "sessions" / session.name
+    storage = at(session)
+    here = LocalStorage(target)
+    for entry in storage.list():
+        here.put(entry.name, storage.read(entry.name))
     return target
 
 

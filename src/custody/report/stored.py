@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from custody import encoding, layout
@@ -24,7 +23,7 @@ from custody.sessions import manifest as manifests
 from custody.sessions import recovery
 from custody.sessions.state import standing
 from custody.sse import Event
-from custody.storage.local import LocalStorage
+from custody.storage.folders import at, folder
 
 _BLOCK = 4 * 1024 * 1024
 _EVENT = re.compile(rb'"event":"([a-z_]+)"')
@@ -203,8 +202,8 @@ class StoredSession:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises SessionNotFound, UsageError, ArchiveDamaged."""
-        self.path = layout.find_session(Path("."), os.fspath(path))
-        self.storage = LocalStorage(self.path, create=False)
+        self.path = layout.find_session(folder("."), os.fspath(path))
+        self.storage = at(self.path)
         self.manifest = manifests.read(self.storage)
         self.archive = Archive(self.storage)
         self.archive.refresh()

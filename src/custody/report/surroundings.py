@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import NamedTuple
 
 from custody import layout
@@ -13,7 +12,7 @@ from custody.research import snapshots
 from custody.sessions import heads
 from custody.sessions import manifest as manifests
 from custody.storage import Storage
-from custody.storage.local import LocalStorage
+from custody.storage.folders import at, folder
 
 _HEARD = ("llm_call_start", "llm_call_complete", "llm_call_reused")
 
@@ -28,7 +27,7 @@ def check(storage: Storage, calls: Collection[str]) -> Judged:
     judged = Judged([], [])
     _session_chronolog(storage, calls, judged)
     _project_chronolog(storage, judged)
-    experiment = LocalStorage(Path(storage.url).resolve().parents[1], create=False)
+    experiment = at(folder(storage.url).parents[1])
     wrong, said = snapshots.problems(experiment, storage)
     judged.problems.extend(wrong)
     judged.remarks.extend(said)
@@ -55,7 +54,7 @@ def _session_chronolog(storage: Storage, calls: Collection[str], judged: Judged)
 
 def _project_chronolog(storage: Storage, judged: Judged) -> None:
     try:
-        path = heads.project_chronolog(Path(storage.url).resolve(), manifests.read(storage).project)
+        path = heads.project_chronolog(folder(storage.url), manifests.read(storage).project)
     except CustodyError:
         return
     head = heads.bound(storage, "project")

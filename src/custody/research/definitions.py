@@ -20,6 +20,7 @@ from custody import layout
 from custody.errors import UsageError
 from custody.redact import Redactor
 from custody.research.matrix import Document, matching
+from custody.storage.folders import Folder
 
 Kind = Literal["experiment", "framework", "corpus"]
 
@@ -80,27 +81,36 @@ class Live:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an experiment lies."""
+    """Where an experiment lies. Its documents are files of this machine: where the experiment is none, they lie below
+    the current folder."""
 
-    root: Path
-    experiment: Path
+    root: Folder
+    experiment: Folder
 
     def relative(self, path: Path) -> str | None:
         """Relative to the experiment, else to the root; None outside of both."""
-        for base in (self.experiment, self.root):
-            if path.is_relative_to(base.resolve()):
-                return path.relative_to(base.resolve()).as_posix()
+        for base in self.bases:
+            if path.is_relative_to(base):
+                return path.relative_to(base).as_posix()
         return None
+
+    @property
+    def bases(self) -> tuple[Path, Path]:
+        """The folders that names of files are relative to: the experiment's and the root."""
+        if isinstance(self.experiment, Path) and isinstance(self.root, Path):
+            return self.experiment.resolve(), self.root.resolve()
+        return Path.cwd(), Path.cwd()
 
     def objection(self, path: Path) -> str | None:
         """Why a file is no part of the experiment; None where it is."""
         path = path.resolve()
-        if path.is_relative_to(self.experiment.resolve()):
-            inside = path.relative_to(self.experiment.resolve())
+        experiment, root = self.bases
+        if path.is_relative_to(experiment):
+            inside = path.relative_to(experiment)
             return "is a session's own file" if inside.parts[:1] == ("sessions",) else None
-        if not path.is_relative_to(self.root.resolve()):
-            return f"lies outside of {self.root}"
-        parts = path.relative_to(self.root.resolve()).parts
+        if not path.is_relative_to(root):
+            return f"lies outside of {root}"
+        parts = path.relative_to(root).parts
         return (
             f"belongs to the experiment {'/'.join(parts[:4])}"
             if parts[:1] == ("projects",) and len(parts) > 4
@@ -116,7 +126,7 @@ def declared(place: Place, given: Given) -> Given:
     stated = _toml(place.experiment / layout.EXPERIMENT_TOML)
     if not stated:
         return given
-    here = place.experiment
+    here = place.bases[0]
 
     def one(name: str, mine: str | None) -> str | None:
         theirs = stated.get(name)
@@ -165,7 +175,7 @@ def _file(place: Place, kind: Kind, name: str, given: Given, redactor: Redactor)
 
 def _corpus(place: Place, pattern: str, given: Given) -> Live:
     base, found = matching(given.base, pattern)
-    own = {place.experiment.resolve() / name for name in layout.FROZEN}
+    own = {place.bases[0] / name for name in layout.FROZEN}
     found = [path for path in found if path.resolve() not in own]
     for path in found:
         _guard_place(place, path, "corpus", given)
@@ -192,7 +202,7 @@ def _guard_place(place: Place, path: Path, kind: str, given: Given) -> None:
     objection = place.objection(path)
     if objection and "outside" not in given.accept:
         raise UsageError(
-            f"{kind}: {path} {objection}, and would not be found on another machine. Copy it into {place.experiment}, "
+            f"{kind}: {path} {objection}, and would not be found on another machine. Copy it into {place.bases[0]}, "
             "or go on with --accept outside (accept=('outside',))"
         )
 
@@ -201,7 +211,7 @@ def _media_type(name: str) -> str:
     return mimetypes.MimeTypes().guess_type(name)[0] or "application/octet-stream"
 
 
-def _toml(path: Path) -> Mapping[str, Any]:
+def _toml(path: Folder) -> Mapping[str, Any]:
     try:
         stated = tomllib.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):

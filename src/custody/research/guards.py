@@ -6,10 +6,11 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from custody.errors import UsageError
 from custody.research.definitions import Given, Kind, Live
+from custody.storage.folders import Folder
 
 MOST_FILES = 1000
 """In a first corpus; more are asked for by name."""
@@ -72,7 +73,7 @@ def _same_file(named: str, source: str) -> bool:
     return plain(named) == plain(source)
 
 
-def count_files(manifest: Path) -> int | None:
+def count_files(manifest: Folder) -> int | None:
     """Files in a frozen corpus manifest; None where there is none."""
     try:
         return len(json.loads(manifest.read_bytes())["files"])

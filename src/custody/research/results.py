@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, time
 from decimal import Decimal
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from custody.errors import UsageError
 from custody.redact import Redactor
 from custody.research.matrix import Item
 from custody.storage import Storage
+from custody.storage.folders import Folder
 
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,7}\Z")
 
@@ -41,22 +42,22 @@ class Results:
     Raises UsageError for names and values that cannot be written.
     """
 
-    def __init__(self, folder: Path, storage: Storage, redactor: Redactor) -> None:
+    def __init__(self, folder: Folder, storage: Storage, redactor: Redactor) -> None:
         self._folder, self._storage, self._redactor = folder, storage, redactor
 
-    def individual(self, name: Name, value: Any) -> Path:
+    def individual(self, name: Name, value: Any) -> Folder:
         """One analysis, of one document in one run."""
         return self._write(layout.RESULTS[0], name, value)
 
-    def aggregated(self, name: Name, value: Any) -> Path:
+    def aggregated(self, name: Name, value: Any) -> Folder:
         """What many of them give together."""
         return self._write(layout.RESULTS[1], name, value)
 
-    def final(self, name: Name, value: Any) -> Path:
+    def final(self, name: Name, value: Any) -> Folder:
         """What the study says: a report, a table of it, a figure's data."""
         return self._write(layout.RESULTS[2], name, value)
 
-    def _write(self, folder: str, name: Name, value: Any) -> Path:
+    def _write(self, folder: str, name: Name, value: Any) -> Folder:
         file = _file_name(name, value)
         for part in file.split("/"):
             layout.checked_name("result", part)

@@ -17,7 +17,7 @@ from custody.research.matrix import Document
 from custody.research.snapshots import Drift
 from custody.sessions import children, heads
 from custody.storage import Storage
-from custody.storage.local import LocalStorage
+from custody.storage.folders import Folder, at, folder
 
 if TYPE_CHECKING:
     from custody.sessions.session import Session
@@ -44,7 +44,7 @@ class Prepared:
         return corpus.documents if corpus is not None else None
 
 
-def prepare(root: Path, experiment: Path, given: Given, redactor: Redactor) -> Prepared:
+def prepare(root: Folder, experiment: Folder, given: Given, redactor: Redactor) -> Prepared:
     """Raises UsageError, with the way to go on, before a session is made or a call sent."""
     place = Place(root, experiment)
     whole = definitions.declared(place, given)
@@ -53,7 +53,7 @@ def prepare(root: Path, experiment: Path, given: Given, redactor: Redactor) -> P
     return Prepared(place, live)
 
 
-def begin(prepared: Prepared, path: Path, session: Storage, redactor: Redactor, project: str) -> None:
+def begin(prepared: Prepared, path: Folder, session: Storage, redactor: Redactor, project: str) -> None:
     """What the owner of a session does about it before anything else in it is done."""
     chronolog = Chronolog(session.shared_log(layout.CHRONOLOG), redactor)
     bind(prepared, session, chronolog)
@@ -61,10 +61,10 @@ def begin(prepared: Prepared, path: Path, session: Storage, redactor: Redactor, 
     heads.record(path, session, project)
 
 
-def bind_joined(joined: Session, given: Given) -> Path:
+def bind_joined(joined: Session, given: Given) -> Folder:
     """What a program names itself that runs below a command; gives the root. Raises UsageError."""
     original = os.environ.get(children.ENV_STANDS_FOR)
-    root = Path(original or joined.path.parents[5])
+    root = folder(original or joined.path.parents[5])
     experiment = layout.experiment_path(root, joined.manifest.project, joined.manifest.experiment)
     prepared = prepare(root, experiment, given, joined.flow.redactor)
     if original is None:
@@ -77,7 +77,7 @@ def bind(prepared: Prepared, session: Storage, chronolog: Chronolog) -> None:
     """Freeze what is live, bind the session to it, and say what differs from what was frozen before."""
     if not prepared.live:
         return
-    experiment = LocalStorage(prepared.place.experiment, create=False)
+    experiment = at(prepared.place.experiment)
     unbound = [kind for kind in prepared.live if snapshots.binding(session, kind) is None]
     drifts = snapshots.bind(experiment, session, prepared.live)
     for kind in unbound:
@@ -121,10 +121,10 @@ def _say(drift: Drift, chronolog: Chronolog, sha256: str) -> None:
     chronolog.event("drift", kind=drift.kind, since=drift.since, sha256=sha256)
 
 
-def _files_before(experiment: Path) -> int | None:
+def _files_before(experiment: Folder) -> int | None:
     """Files in the corpus of the experiment's last session that had one."""
     for session in reversed(layout.sessions_of(experiment)):
-        known = snapshots.binding(LocalStorage(session, create=False), "corpus")
+        known = snapshots.binding(at(session), "corpus")
         if known is not None and isinstance(known.get("files"), int):
             return int(known["files"])
     return guards.count_files(experiment / layout.CORPUS_MANIFEST)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from custody.storage.folders import Folder
+
 ENV_SESSION = "CUSTODY_SESSION"
 ENV_STRICT = "CUSTODY_STRICT"
 ENV_RESUMED = "CUSTODY_RESUMED"
@@ -25,7 +27,7 @@ SITE = Path(__file__).parents[1] / "autostart" / "path"
 
 def environment(
     inherited: Mapping[str, str],
-    session: Path,
+    session: Folder,
     *,
     strict: bool,
     resumed: bool = False,

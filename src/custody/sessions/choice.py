@@ -12,7 +12,8 @@ from custody import layout
 from custody.errors import NamesDisagree, SessionBusy, SessionFinished, UsageError
 from custody.sessions import children
 from custody.sessions.state import Standing, standing
-from custody.storage.local import LocalStorage, make_folder, sync_folder
+from custody.storage.folders import Folder, RemoteFolder, at, folder
+from custody.storage.local import make_folder, sync_folder
 
 if TYPE_CHECKING:
     from custody.sessions.session import Session
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 class Chosen:
     """The session's folder; ``before`` is how it stood, None for a new one."""
 
-    path: Path
+    path: Folder
     before: Standing | None
 
 
-def choose(root: Path, project: str, experiment: str, session: str | None, *, new: bool) -> Chosen:
+def choose(root: Folder, project: str, experiment: str, session: str | None, *, new: bool) -> Chosen:
     """The session to open. Raises UsageError, SessionNotFound, SessionFinished, SessionBusy.
 
     A finished session is neither reopened nor repeated unasked: the one could change a result that
@@ -34,19 +35,19 @@ def choose(root: Path, project: str, experiment: str, session: str | None, *, ne
     """
     if session is not None and new:
         raise UsageError("--session continues one session and --new starts another: give one of them")
-    folder = layout.experiment_path(root, project, experiment)
+    here = layout.experiment_path(root, project, experiment)
     if session is not None:
-        here = folder / "sessions" / session
-        path = here.resolve() if (here / layout.MANIFEST).is_file() else layout.find_session(root, session)
-        if path.parent.parent != folder.resolve():
-            raise UsageError(f"session {path.name} belongs to {path.parent.parent}, not to {folder}")
+        named = here / "sessions" / session
+        path = named.resolve() if (named / layout.MANIFEST).is_file() else layout.find_session(root, session)
+        if path.parent.parent != here.resolve():
+            raise UsageError(f"session {path.name} belongs to {path.parent.parent}, not to {here}")
         return Chosen(path, _usable(path))
-    existing = layout.sessions_of(folder)
+    existing = layout.sessions_of(here)
     if new or not existing:
-        return Chosen(_create(folder), None)
+        return Chosen(_create(here), None)
     newest = existing[-1]
     if not (newest / layout.MANIFEST).exists():
-        return Chosen(_create(folder), None)  # killed while it was being created: it holds nothing
+        return Chosen(_create(here), None)  # killed while it was being created: it holds nothing
     before = _usable(newest)
     if before.state == "finished":
         raise SessionFinished(
@@ -57,8 +58,8 @@ def choose(root: Path, project: str, experiment: str, session: str | None, *, ne
     return Chosen(newest, before)
 
 
-def _usable(path: Path) -> Standing:
-    before = standing(LocalStorage(path, create=False))
+def _usable(path: Folder) -> Standing:
+    before = standing(at(path))
     if before.state == "running":
         by = f" in process {before.pid}" if before.pid else ""
         raise SessionBusy(
@@ -68,29 +69,34 @@ def _usable(path: Path) -> Standing:
     return before
 
 
-def _create(folder: Path) -> Path:
-    sessions = folder / "sessions"
+def _create(experiment: Folder) -> Folder:
+    sessions = experiment / "sessions"
     try:
-        make_folder(sessions)
+        if isinstance(sessions, Path):
+            make_folder(sessions)
         now = datetime.now(UTC)
         for attempt in range(1000):
             name = layout.new_session_id(now, attempt)
-            if next(folder.parents[3].glob(f"projects/*/experiments/*/sessions/{name}"), None) is not None:
+            if next(iter(experiment.parents[3].glob(f"projects/*/experiments/*/sessions/{name}")), None) is not None:
                 continue  # an id names one session below a root, so that people can say it without a path
             path = sessions / name
+            if isinstance(path, RemoteFolder):
+                return path  # who takes its lock first has it
             try:
                 path.mkdir()
             except FileExistsError:
                 continue
-            sync_folder(sessions)
+            sync_folder(path.parent)
             for name in layout.FOLDERS:
                 make_folder(path / name)
             return path.resolve()
     except (FileExistsError, NotADirectoryError) as error:
-        blocking = next((p for p in (sessions, *sessions.parents) if p.exists() and not p.is_dir()), error.filename)
+        above = (sessions, *sessions.parents)
+        blocking = next((p for p in above if isinstance(p, Path) and p.exists() and not p.is_dir()), error.filename)
         raise UsageError(f"{blocking}: a file is where a folder should be") from error
     except OSError as error:
-        raise UsageError(f"{error.filename}: a session cannot be made here: {error.strerror}") from error
+        where = error.filename or sessions
+        raise UsageError(f"{where}: a session cannot be made here: {error.strerror or error}") from error
     raise UsageError(f"{sessions}: a thousand sessions in one second")
 
 
@@ -110,11 +116,11 @@ def agree(
         f"{kind} {mine!r} (not {theirs!r})" for kind, (mine, theirs) in wanted.items() if mine not in (None, theirs)
     ]
     standing_in = os.environ.get(children.ENV_STANDS_FOR)
-    actual_root = Path(standing_in) if standing_in else opened.path.parents[5]
-    if root is not None and Path(root).resolve() != actual_root:
+    actual_root = folder(standing_in) if standing_in else opened.path.parents[5]
+    if root is not None and folder(root) != actual_root:
         wrong.append(f"root {str(root)!r} (not {str(actual_root)!r})")
-    same_id = standing_in and Path(session or "").name == has.session
-    if session is not None and session != has.session and Path(session).resolve() != opened.path and not same_id:
+    same_id = standing_in and folder(session or ".").name == has.session
+    if session is not None and session != has.session and folder(session) != opened.path and not same_id:
         wrong.append(f"session {session!r} (not {has.session!r})")
     if new and (opened.resumed or os.environ.get(children.ENV_RESUMED) == "1"):
         wrong.append(f"a new session (not {has.session!r}, which is being continued)")

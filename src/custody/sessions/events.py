@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from custody.errors import CustodyError
@@ -13,19 +12,19 @@ from custody.redact import Redactor
 from custody.sessions import heads
 from custody.sessions import manifest as manifests
 from custody.sessions.manifest import Manifest
-from custody.storage.local import LocalStorage
+from custody.storage.folders import Folder, at
 
 log = logging.getLogger("custody")
 
 
-def end(path: Path, manifest: Manifest, chronolog: Chronolog, outcome: str, **fields: Any) -> None:
+def end(path: Folder, manifest: Manifest, chronolog: Chronolog, outcome: str, **fields: Any) -> None:
     """Write how a session ended, in its chronolog and in the project's.
 
     One whose records wait in the spill is not finished: the next start takes them in. Nor is one that
     has lost records, or its folder.
     """
     try:
-        if fields.get("records") != "lost" and spill.pending(manifests.unique_name(LocalStorage(path, create=False))):
+        if fields.get("records") != "lost" and spill.pending(manifests.unique_name(at(path))):
             outcome, fields = "failed", {**fields, "records": "spilled"}
     except (CustodyError, OSError) as error:
         log.error("custody: the end of %s cannot be written: %s", manifest.session, error)
@@ -33,14 +32,14 @@ def end(path: Path, manifest: Manifest, chronolog: Chronolog, outcome: str, **fi
     extra = {k: v for k, v in fields.items() if v is not None}
     chronolog.event("session_end", session_id=manifest.session, outcome=outcome, **extra)
     project_event(path, manifest, Redactor(), "session_end", outcome=outcome)
-    heads.record(path, LocalStorage(path, create=False), manifest.project)
+    heads.record(path, at(path), manifest.project)
 
 
-def project_event(path: Path, manifest: Manifest, redactor: Redactor, event: str, **fields: Any) -> None:
+def project_event(path: Folder, manifest: Manifest, redactor: Redactor, event: str, **fields: Any) -> None:
     """Append an event of a session to its project's chronolog."""
     project = path.parents[3]
     try:
-        shared = LocalStorage(project, create=False).shared_log(f"PROJECT_CHRONOLOG_{manifest.project}.jsonl")
+        shared = at(project).shared_log(f"PROJECT_CHRONOLOG_{manifest.project}.jsonl")
     except OSError as error:
         log.error("custody: the project's chronolog cannot be written (%s)", error)
         return

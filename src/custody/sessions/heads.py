@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from pathlib import Path
 from typing import Any
 
 from custody import layout
 from custody.errors import StorageError
 from custody.integrity import chronolog
 from custody.stamps import now
-from custody.storage import Storage
+from custody.storage import Settling, Storage
+from custody.storage.folders import Folder, at
 
 log = logging.getLogger("custody")
 
 _TAIL = 1 << 20
 
 
-def record(session: Path, storage: Storage, project: str) -> None:
+def record(session: Folder, storage: Storage, project: str) -> None:
     """Bind both chronologs as they are now. A storage that refuses is said, and what was bound before stays."""
     try:
         _record(session, storage, project)
@@ -32,14 +31,15 @@ def record(session: Path, storage: Storage, project: str) -> None:
         log.warning("custody: %s cannot be written (%s); what it bound before stays bound", layout.HEAD, error)
 
 
-def _record(session: Path, storage: Storage, project: str) -> None:
+def _record(session: Folder, storage: Storage, project: str) -> None:
     heads: dict[str, Any] = {"time": now()}
-    for name, path in (("session", session / layout.CHRONOLOG), ("project", project_chronolog(session, project))):
+    shared = project_chronolog(session, project)
+    for name, where, file in (("session", storage, layout.CHRONOLOG), ("project", at(shared.parent), shared.name)):
         try:
-            with path.open("rb") as file:
-                os.fdatasync(file.fileno()) if hasattr(os, "fdatasync") else os.fsync(file.fileno())
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-                head = chronolog.head(file.read())
+            if isinstance(where, Settling):
+                where.settle(file)
+            size = next((entry.size for entry in where.list(file) if entry.name == file), 0)
+            head = chronolog.head(where.read(file, max(0, size - _TAIL)))
         except FileNotFoundError:
             continue
         if head is not None:
@@ -72,5 +72,5 @@ def cut(data: bytes, head: tuple[int, str] | None) -> str | None:
     return f"line {last + 1} is missing, and what followed it: cut off after line {last}, there were {number} events"
 
 
-def project_chronolog(session: Path, project: str) -> Path:
+def project_chronolog(session: Folder, project: str) -> Folder:
     return session.parents[3] / f"PROJECT_CHRONOLOG_{project}.jsonl"

@@ -19,6 +19,7 @@ from custody.redact import Redactor, mask_command
 from custody.sessions import process
 from custody.stamps import now
 from custody.storage import Storage
+from custody.storage.folders import Folder
 
 
 class PluginVersion(BaseModel):
@@ -37,7 +38,7 @@ class Manifest(BaseModel):
     Attributes:
         layout: version of the layout; readers know every version up to their own.
         command: the program and its arguments, secrets masked; None where it is not known.
-        working_directory: where the command ran, relative to the root.
+        working_directory: where the command ran, relative to the root; ``.`` where the root is a URL.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +59,7 @@ READERS: Mapping[int, Callable[[Any], Manifest]] = {3: Manifest.model_validate}
 """How each version that shipped is read. What was added within one has a default."""
 
 
-def new(root: Path, session: str, project: str, experiment: str, command: list[str] | None) -> Manifest:
+def new(root: Folder, session: str, project: str, experiment: str, command: list[str] | None) -> Manifest:
     """The manifest of a session that is being created by this process."""
     installed = process.install()
     plugins = [
@@ -74,7 +75,7 @@ def new(root: Path, session: str, project: str, experiment: str, command: list[s
         custody=process.custody_version(),
         python=".".join(map(str, sys.version_info[:3])),
         command=mask_command(command) if command else None,
-        working_directory=os.path.relpath(Path.cwd(), root),
+        working_directory=os.path.relpath(Path.cwd(), root) if isinstance(root, Path) else ".",
         plugins=plugins,
     )
 

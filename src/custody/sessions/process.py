@@ -21,6 +21,7 @@ from custody.pipeline.in_flight import InFlight
 from custody.seam import aiohttp, botocore, calls, grpc, httpx, requests, threads, websockets
 from custody.seam.patching import Patches
 from custody.sessions import loops
+from custody.storage import Storage, folders
 from custody.vendor import CallSeam, Vendor
 
 log = logging.getLogger("custody")
@@ -135,6 +136,19 @@ def sdk_status(hooks: PluginManager, plugin: str, vendor: Vendor) -> SdkStatus:
 
 
 _process: Process | None = None
+_looking: PluginManager | None = None
+
+
+def open_url(url: str, create: bool) -> Storage:
+    """By the storage plugins, also where nothing is patched. Raises PluginError and the plugin's own errors."""
+    global _looking
+    if _process is not None:
+        return _process.hooks.open_storage(url, create=create)
+    _looking = _looking or PluginManager.load()
+    return _looking.open_storage(url, create=create)
+
+
+folders.opener = open_url
 _lock = threading.RLock()
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -24,6 +23,7 @@ from custody.sessions import budgets, ends
 from custody.sessions.budgets import Budget
 from custody.sessions.manifest import Manifest
 from custody.storage import Storage
+from custody.storage.folders import Folder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,14 +37,14 @@ class Session:
 
     Attributes:
         id: ``session_YYYYMMDD_HHMMSS``.
-        path: its folder.
+        path: its folder: a ``pathlib.Path``, or a ``RemoteFolder`` where the root is a URL.
         resumed: it existed before.
         joined: it belongs to ``custody run``, which also ends it.
         documents: the corpus that was declared; None where none was.
     """
 
     manifest: Manifest
-    path: Path
+    path: Folder
     storage: Storage
     flow: Flow
     resumed: bool

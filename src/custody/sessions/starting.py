@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Unpack
 
 from custody import layout
@@ -37,6 +36,7 @@ from custody.sessions.manifest import Manifest
 from custody.sessions.session import Session
 from custody.stamps import stamp
 from custody.storage import Lock, Storage
+from custody.storage.folders import Folder, folder
 
 log = logging.getLogger("custody")
 
@@ -92,7 +92,7 @@ def session(
 
     Args:
         project, experiment: names, as folders under ``root``.
-        root: the folder that holds ``projects/``; the current folder by default.
+        root: the folder that holds ``projects/``, or its URL (``s3://bucket/study``); the current folder by default.
         session: id or path of the session to continue, a finished one too.
         new: start another session.
         strict: a call that is not archived raises ReplayMiss instead of being sent.
@@ -130,7 +130,7 @@ def session(
         return joined
     if project is None or experiment is None:
         raise UsageError('custody.session needs names: custody.session(project="...", experiment="...")')
-    where = Path(root or ".").resolve()
+    where = folder(root or ".")
     project, experiment = layout.checked_name("project", project), layout.checked_name("experiment", experiment)
     command = ["python", *sys.orig_argv[1:]]
     policy = on_in_doubt or os.environ.get(children.ENV_ON_IN_DOUBT)
@@ -148,7 +148,7 @@ def session(
 class Started:
     """A session that this process owns; capture is not necessarily active here."""
 
-    path: Path
+    path: Folder
     manifest: Manifest
     resumed: bool
     report: dict[str, Any]
@@ -160,7 +160,7 @@ class Started:
 
 
 def start(
-    root: Path,
+    root: Folder,
     project: str,
     experiment: str,
     session: str | None,
@@ -256,7 +256,7 @@ def join(on_in_doubt: str | None = None) -> Session:
     """Make the session of ``custody run`` the active one of this process. Raises SessionNotFound, CallInDoubt."""
     if _active is None:
         strict = os.environ.get(ENV_STRICT) == "1"
-        _activate(Path(os.environ[ENV_SESSION]), [], joined=True, strict=strict)
+        _activate(folder(os.environ[ENV_SESSION]), [], joined=True, strict=strict)
     assert _active is not None
     if _active.joined and on_in_doubt is not None:
         flow = _active.flow
@@ -265,7 +265,7 @@ def join(on_in_doubt: str | None = None) -> Session:
 
 
 def _activate(
-    path: Path, locks: list[Lock], *, joined: bool, strict: bool, started: Started | None = None, budget: Any = None,
+    path: Folder, locks: list[Lock], *, joined: bool, strict: bool, started: Started | None = None, budget: Any = None,
 ) -> Session:  # fmt: skip
     global _active
     installed = process.install()
@@ -308,7 +308,7 @@ def _activate(
         strict=strict,
         began=stamp(began) if began is not None else manifest.created,
         sdk_versions=installed.sdk_version,
-        reuse=earlier.origin(Path(lent)) if joined and (lent := os.environ.get(children.ENV_REUSE)) else None,
+        reuse=earlier.origin(folder(lent)) if joined and (lent := os.environ.get(children.ENV_REUSE)) else None,
     )
     hooks.on_failure = flow.note_failure
     _locks[:] = [*locks, member]

@@ -80,6 +80,14 @@ class Clocked(Protocol):
 
 
 @runtime_checkable
+class Foldered(Protocol):
+    """A storage that can say what lies in a folder without listing all that is below."""
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The names, not the paths, of the objects and folders in the folder ``prefix`` (no slash at its end)."""
+
+
+@runtime_checkable
 class Storage(Protocol):
     """One session's bytes."""
 
