@@ -87,3 +87,48 @@ def test_an_error_at_a_system_call(tmp_path: Path, vendor: Simulator, tally: Tal
         shutil.rmtree(study.folder)
     assert hits >= 0.8 * counted.states
     assert counted.sound, counted.failures
+
+
+SLOW = 20  # milliseconds that each sync takes
+
+
+@pytest.mark.parametrize("limit", [12_000, 20_000, 33_333] if LONG else [20_000])
+def test_a_file_that_may_not_grow(tmp_path: Path, vendor: Simulator, tally: Tallies, limit: int) -> None:
+    """``RLIMIT_FSIZE``, a quota: the write that reaches it is done in part, the next one is refused."""
+    counted = tally("2 error at a system call")
+    study = Study(tmp_path / f"limited_{limit}", vendor, counted)
+    with study.run(study.job(FAILED_CALLS, file_limit=limit, **{**HOW, "rotate_bytes": None})) as run:
+        code = run.wait()
+    counted.states += 1
+    study.kept(run)
+    study.absorb(run)
+    counted.acknowledged += len(run.acks)
+    assert code in (0, REFUSED, FAILED), study.last_words()
+    assert study.path is not None
+    sizes = [path.stat().st_size for path in (study.path / "llm_archive").glob("*.jsonl")]
+    assert max(sizes) == limit, f"the limit was not reached: {sizes}"
+    study.resume(FAILED_CALLS, **HOW)
+    assert counted.sound, counted.failures
+
+
+def test_a_kill_while_the_disk_is_slow(tmp_path: Path, vendor: Simulator, tally: Tallies) -> None:
+    """Each sync takes its time before it begins: what is said to be durable meanwhile is not."""
+    counted = tally("2 kill at a system call")
+    for acks in range(1, FAILED_CALLS, 1 if LONG else 4):
+        vendor.reset()
+        study = Study(tmp_path / f"slow_{acks}", vendor, counted)
+        with (
+            syscalls.strace(f"fdatasync,fsync:delay_enter={SLOW}ms") as (tracer, attach),
+            study.run(study.job(FAILED_CALLS, **HOW), attach) as run,
+        ):
+            run.listen(acks)
+            run.kill()
+            assert run.wait() == -signal.SIGKILL
+            delayed = [call for call in tracer.calls() if call.name == "fdatasync" and call.delayed]
+        assert len(delayed) >= acks // 2, "no sync was delayed"  # two that run at once share one
+        study.absorb(run)
+        counted.states += 1
+        counted.acknowledged += len(study.acks)
+        study.resume(**HOW)
+        shutil.rmtree(study.folder)
+    assert counted.sound, counted.failures

@@ -40,6 +40,7 @@ class Syscall(NamedTuple):
     name: str
     path: str
     injected: bool
+    delayed: bool = False
 
 
 @functools.cache
@@ -89,7 +90,7 @@ class Strace:
             path = next((m["fd"] or m["quoted"] for m in _PATH.finditer(match["rest"])), "")
             if name == "openat":
                 path = next((m["quoted"] for m in _PATH.finditer(match["rest"]) if m["quoted"]), path)
-            found.append(Syscall(thread, counts[thread, name], name, path, "(INJECTED)" in line))
+            found.append(Syscall(thread, counts[thread, name], name, path, "(INJECTED)" in line, "(DELAYED)" in line))
         return found
 
     def close(self) -> None:
