@@ -126,6 +126,32 @@ def _bad_checksums_pass() -> None:
     _set(lines, "check", lambda line: line.endswith(b'"}'))
 
 
+def _parity_ignored() -> None:
+    """Read a damaged frame as damaged, whatever stands behind the frames."""
+    from custody.journal import parity
+
+    _set(parity, "find", lambda data: None)
+
+
+def _parity_unchecked() -> None:
+    """Believe the parity of a block to be the block, without the column's others."""
+    from custody.journal import parity
+
+    real = parity._corrected
+
+    def corrected(body: Any, stored: bytes, checks: Any, *rest: Any) -> Any:
+        return real(body, bytes(len(stored)), checks, *rest)
+
+    _set(parity, "_corrected", corrected)
+
+
+def _flaws_unseen() -> None:
+    """Say nothing of damage that can be undone."""
+    from custody.journal.segments import Segments
+
+    _set(Segments, "flaws", lambda self, name: [])
+
+
 def _stops_at_damage() -> None:
     """Read a segment up to its first damage."""
     from custody.journal.scan import SegmentScan

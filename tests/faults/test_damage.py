@@ -54,6 +54,20 @@ def test_every_border_and_samples_elsewhere(whole: Reference, tally: Tallies) ->
     assert counted.sound, counted.failures
 
 
+def test_no_bit_of_a_compressed_segment_costs_a_call(whole: Reference, tally: Tallies) -> None:
+    counted, rng = tally("1 damage anywhere"), random.Random(3)
+    compressed = [name for name in segments(whole) if name.endswith(".zst")]
+    assert bool(compressed) == ("compressed" in whole.path.parts)
+    for name in compressed:
+        patient = Patient(whole, name)
+        size, frames = len(patient.data), whole.frames[name][0]
+        borders = damage.near([*frames, size], size, 30 if LONG else 2)
+        at = {*borders, *(rng.randrange(size) for _ in range(4000 if LONG else 30))}
+        for case in damage.flips(patient.data, sorted(at), rng):
+            patient.judged(case, counted)
+    assert counted.sound, counted.failures
+
+
 @settings(
     max_examples=1500 if LONG else 25, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),

@@ -63,6 +63,26 @@ def test_reading_damage(whole: Reference, tally: Tallies, bug: str) -> None:
     caught(counted, bug, seen)
 
 
+@pytest.fixture(scope="module")
+def compressed(scratch: Path) -> Reference:
+    return whole_session(scratch / "compressed", compressed=True)
+
+
+@pytest.mark.parametrize("bug", ["parity_ignored", "parity_unchecked", "flaws_unseen"])
+def test_reading_damage_of_compressed_segments(compressed: Reference, tally: Tallies, bug: str) -> None:
+    counted, rng = tally("1 damage anywhere"), random.Random(bug)
+    seen = Tally(counted.layer)
+    with plants.planted(bug):
+        for name in segments(compressed):
+            patient = Patient(compressed, name)
+            at = [rng.randrange(len(patient.data)) for _ in range(40)]
+            cases = (*damage.flips(patient.data, at, rng), *damage.pages(patient.data, rng, 20))
+            for case in cases if name.endswith(".zst") else ():
+                if seen.sound:
+                    patient.judged(case, seen)
+    caught(counted, bug, seen)
+
+
 @pytest.mark.parametrize("bug", ["buffered_in_memory", "call_line_late", "answers_anew"])
 def test_kills(tmp_path: Path, vendor: Simulator, tally: Tallies, bug: str) -> None:
     counted = tally("2 kill at a system call")

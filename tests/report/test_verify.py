@@ -104,7 +104,21 @@ def test_compressed_it_is_as_sound(session: Any) -> None:
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(data)
-    assert any(path.name.removesuffix(".zst") in problem for problem in verify(storage).problems)
+    for deep in (False, True):
+        (problem,) = verify(storage, deep=deep).problems
+        assert f"{path.name}: byte 100 is damaged, in frames that hold call " in problem
+        assert "nothing is lost" in problem
+    assert repair(storage, Ledger(storage))[0].corrected
+    assert (verify(storage, deep=True).problems, verify(storage).remarks) == ([], [])
+    data[:] = path.read_bytes()
+    data[-100] ^= 1
+    path.write_bytes(data)
+    (problem,) = verify(storage).problems
+    assert f"{path.name}: byte {len(data) - 100} is damaged, which are no call's; nothing is lost" in problem
+    for place in range(0, 40 * 512, 512):
+        data[place % len(data)] ^= 1
+    path.write_bytes(data)
+    assert any("more is damaged than can be made anew" in problem for problem in verify(storage).problems)
     path.write_bytes(b"")
     assert any(path.name.removesuffix(".zst") in problem for problem in verify(storage).problems)
 

@@ -45,8 +45,9 @@ def _owned(session: str, root: str) -> Iterator[Storage]:
 def repair(session: str, root: str, as_json: bool) -> None:
     """Write the damaged segments of SESSION anew, without what cannot be read.
 
-    Every whole line is kept as it is, and so is the damaged original, in fault_recovery/damaged/. Calls that lost
-    their answer are asked again when the session is continued.
+    A compressed segment of which little is damaged is put right, byte for byte. Else every whole line is kept as it is.
+    The damaged original is kept in fault_recovery/damaged/. Calls that lost their answer are asked again when the
+    session is continued.
     """
     with _owned(session, root) as storage:
         done = repair_segments(storage, Ledger(storage))
@@ -59,6 +60,9 @@ def repair(session: str, root: str, as_json: bool) -> None:
         print_json([asdict(each) for each in done])
         sys.exit(1 if lost else 0)
     for each in done:
+        if each.corrected:
+            click.echo(f"{safe(each.segment)}: put right, nothing is lost; the original is {safe(each.original)}")
+            continue
         whose = f"; calls that lost a line: {', '.join(each.calls)}" if each.calls else ""
         click.echo(
             f"{safe(each.segment)}: {each.damaged_bytes} damaged bytes left out, {each.kept_lines} lines kept; "

@@ -1,7 +1,8 @@
 """Write damaged segments anew without what cannot be read; the damaged original is kept, byte for byte.
 
-No line is mended or guessed: each whole one is copied as it is, in its order. What was lost shows for ever, as numbers
-that are missing and as an entry of the ledger.
+A compressed one whose bytes can all be made anew (``parity``) is put right, which the ledger's SHA-256 has to confirm.
+Else no line is mended or guessed: each whole one is copied as it is, in its order. What was lost shows for ever, as
+numbers that are missing and as an entry of the ledger.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from custody import layout
 from custody.errors import ArchiveDamaged
+from custody.journal.flaws import examine
 from custody.journal.ledger import Ledger, read
 from custody.journal.scan import SegmentScan, Source
 from custody.journal.seekable import Seekable, salvaged
@@ -26,6 +28,7 @@ class Repair:
     Attributes:
         original: where the damaged one is kept.
         calls: ids of calls that lost a line, where the damaged bytes still name them.
+        corrected: nothing was lost: each byte is again what it was.
     """
 
     segment: str
@@ -33,6 +36,7 @@ class Repair:
     damaged_bytes: int
     kept_lines: int
     calls: list[str] = field(default_factory=list)
+    corrected: bool = False
 
 
 def repair(storage: Storage, ledger: Ledger) -> list[Repair]:
@@ -43,7 +47,7 @@ def repair(storage: Storage, ledger: Ledger) -> list[Repair]:
     segments, done = Segments(storage), []
     for name, size in segments.list():
         stored = next(e.name for e in storage.list(name) if e.name in (name, f"{name}.zst"))
-        healed = _from_packed(storage, name) if stored == name else None
+        healed = _from_packed(storage, name) if stored == name else _corrected(storage, name)
         if healed is not None:
             done.append(healed)
             continue
@@ -81,7 +85,27 @@ def _from_packed(storage: Storage, name: str) -> Repair | None:
         return None
     original = _keep(storage, name)
     storage.remove(name)
-    return Repair(name, original, 0, plain.count(b"\n"))
+    return Repair(name, original, 0, plain.count(b"\n"), corrected=True)
+
+
+def _corrected(storage: Storage, name: str) -> Repair | None:
+    """A compressed segment whose damage can be undone is put right, and stays compressed."""
+    stored, known = f"{name}.zst", read(storage).get(name)
+    data = storage.read(stored)
+    right, flaws = examine(data)
+    if right is None or right == data:
+        return None
+    reader = Seekable(stored, lambda offset, size: right[offset : offset + size], len(right))
+    plain = reader.read(0, reader.size)
+    if known is not None and known.sha256 is not None:
+        confirmed = hashlib.sha256(plain).hexdigest() == known.sha256
+    else:
+        confirmed = not reader.damaged and all(flaw.corrected for flaw in flaws)
+    if not confirmed:
+        return None
+    original = _keep(storage, stored)
+    storage.put(stored, right)
+    return Repair(name, original, sum(abs(flaw.size) for flaw in flaws), plain.count(b"\n"), corrected=True)
 
 
 class _Frames:

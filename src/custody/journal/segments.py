@@ -12,6 +12,7 @@ from typing import Protocol
 
 from custody import layout
 from custody.errors import ArchiveDamaged
+from custody.journal.flaws import Flaw, examine
 from custody.journal.seekable import Seekable
 from custody.storage import Storage
 
@@ -41,6 +42,13 @@ class Segments:
         self._readers: dict[str, Reader] = {}
         self._sizes: dict[str, tuple[int, int]] = {}  # of compressed ones: as stored, as written
         self._lock = threading.Lock()
+
+    def flaws(self, name: str) -> list[Flaw]:
+        """What is not as it was in a compressed segment's file; every byte of it is looked at."""
+        stored = {entry.name for entry in self.storage.list(name)}
+        if name in stored or f"{name}.zst" not in stored:
+            return []
+        return examine(self.storage.read(f"{name}.zst"))[1]
 
     def list(self, prefix: str = f"{layout.ARCHIVE}/") -> list[tuple[str, int]]:
         """Names and sizes, in order of writing. A size is -1 where a compressed one cannot be read."""

@@ -15,6 +15,7 @@ from custody.errors import ArchiveDamaged
 from custody.exchange import parse_json
 from custody.journal import ledger
 from custody.journal.entries import summary
+from custody.journal.flaws import Flaw
 from custody.journal.ranges import Ranges
 from custody.journal.scan import Damage, Place, SegmentScan
 from custody.journal.segments import Segments, number_of, writer_of
@@ -36,6 +37,7 @@ class SegmentReport:
         loose: exchange, kind and place of lines whose call is not judged in this segment.
         unsettled: exchange, SHA-256 of request and of response of calls that are to be judged with other segments.
         damage: with the calls that it touches, where that can be read.
+        flaws: of a compressed one's file, with calls in the frames that they touch.
     """
 
     name: str
@@ -49,6 +51,7 @@ class SegmentReport:
     loose: list[tuple[str, str, Place]] = field(default_factory=list)
     unsettled: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     damage: list[tuple[Damage, list[str]]] = field(default_factory=list)
+    flaws: list[tuple[Flaw, list[str]]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -109,6 +112,11 @@ def check(segments: Segments, name: str, deep: bool, whole: bool) -> SegmentRepo
     found.size = scan.size
     for damage in scan.damage:
         found.damage.append((damage, touched(segments, damage)))
+    try:
+        for flaw in segments.flaws(name):
+            found.flaws.append((flaw, touched(segments, Damage(name, flaw.start, flaw.end - flaw.start, torn=False))))
+    except OSError as error:
+        found.problems.append(f"{name} cannot be read: {error}")
     for name_, exchange in open_exchanges.items():
         found.loose += [(name_, kind, place) for kind, place in exchange.places]
     if isinstance(source, _Hashing):

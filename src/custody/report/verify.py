@@ -18,6 +18,7 @@ from custody import layout
 from custody.errors import ArchiveDamaged, CustodyError, SessionNotFound
 from custody.integrity import chronolog
 from custody.journal import ledger, lines, spill
+from custody.journal.flaws import Flaw
 from custody.journal.ranges import Ranges
 from custody.journal.scan import Place
 from custody.journal.segments import PACKED, PLAIN, SIDECAR, Segments, writer_of
@@ -136,12 +137,28 @@ def _segment(report: SegmentReport, entry: ledger.Entry | None, verdict: Verdict
             verdict.remarks.append(f"{where} are a torn tail, as a crash leaves it; no call was acknowledged in it")
         else:
             verdict.problems.append(f"{where} are no whole line (changed, or lost){whose}")
+    verdict.problems += [_flaw(report.name, *each) for each in report.flaws]
     if entry is None or entry.size is None:
         return
     if report.size != entry.size:
         verdict.problems.append(f"{report.name} has {report.size} bytes, and had {entry.size} when it was closed")
     elif report.sha256 is not None and report.sha256 != entry.sha256:
         verdict.problems.append(f"{report.name} is not what it was when it was closed (SHA-256)")
+
+
+def _flaw(name: str, flaw: Flaw, near: list[str]) -> str:
+    last = flaw.offset + flaw.size - 1
+    if flaw.size < 0:
+        what = f"{-flaw.size} bytes are missing at {flaw.offset}"
+    else:
+        what = f"byte {flaw.offset} is damaged" if flaw.size == 1 else f"bytes {flaw.offset} to {last} are damaged"
+    whose = f", in frames that hold call {', '.join(near)}" if near else ", which are no call's"
+    undone = (
+        "nothing is lost: they are made anew when they are read, and custody repair puts the file right"
+        if flaw.corrected
+        else "more is damaged than can be made anew"
+    )
+    return f"{name}.zst: {what}{whose}; {undone}"
 
 
 def _across(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from custody.errors import ArchiveDamaged, CustodyError, SessionNotFound
 from custody.identity import Identity
 from custody.journal.archive import Archive
 from custody.journal.scan import SegmentScan
+from custody.journal.seekable import borders, table
 from custody.journal.segments import PACKED, Segments
 from custody.report.verify import Verdict, verify
 from custody.sessions import manifest as manifests
@@ -50,6 +52,7 @@ class Reference:
     Attributes:
         answers: of every identity, and its item.
         lines: by segment: where each line of a call stands (first byte, byte after the newline, id of the call).
+        frames: by compressed segment: borders of its frames as stored, and before compression.
     """
 
     path: Path
@@ -57,6 +60,7 @@ class Reference:
     items: dict[int, Identity] = field(default_factory=dict)
     ids: dict[Identity, str] = field(default_factory=dict)
     lines: dict[str, list[tuple[int, int, str]]] = field(default_factory=lambda: defaultdict(list))
+    frames: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path) -> Reference:
@@ -71,6 +75,11 @@ class Reference:
             found.items[call.fields["scope"]["item"]] = identity
             found.ids[identity] = call.id
         segments = Segments(storage)
+        for entry in storage.list():
+            if entry.name.endswith(PACKED):
+                rows = table(partial(storage.read, entry.name), entry.size)
+                assert rows is not None
+                found.frames[entry.name] = borders(rows)
         for name, _ in segments.list():
             for head, line, place in SegmentScan(segments, name).lines():
                 call_id = head.exchange.rpartition(".")[0]
@@ -80,9 +89,12 @@ class Reference:
         return found
 
     def touched(self, segment: str, start: int, end: int) -> set[str]:
-        """Ids of the calls that have a byte in this part of a file; of a compressed segment, all of its calls."""
+        """Ids of the calls that have a byte in this part of a file; of a compressed one, in the frames there."""
         if segment.endswith(PACKED):
-            start, end, segment = 0, sys.maxsize, segment.removesuffix(".zst")
+            packed, plain = self.frames[segment]
+            last = len(packed) - 1
+            start = plain[min(last, max(0, bisect_right(packed, start) - 1))]
+            end, segment = plain[min(last, bisect_left(packed, end))], segment.removesuffix(".zst")
         return {call for first, last, call in self.lines[segment] if first < end and start < last}
 
 

@@ -8,7 +8,13 @@ from campaign.attack import Study
 from campaign.damage import Damaged
 from campaign.judge import Reading, Reference
 from campaign.tally import Tally
+from custody import layout
+from custody.journal.ledger import Ledger
+from custody.journal.repair import repair
+from custody.journal.segments import PACKED
 from custody.testing.simulator import Simulator
+
+RUN = 5000  # bytes in a row of a compressed segment: as long as whatever was there is made anew
 
 
 def whole_session(folder: Path, *, compressed: bool = False) -> Reference:
@@ -47,18 +53,35 @@ class Patient:
                 path.unlink()
 
     def _judge(self, case: Damaged, tally: Tally) -> None:
-        state = f"{self.name}, {case.what}"
+        state, packed = f"{self.name}, {case.what}", self.name.endswith(PACKED)
         reading = Reading(self.whole.path, self.whole, tally, state)
-        touched = self.whole.touched(self.name, case.start, case.end)
+        undone = packed and self._is_undone(case)
+        touched = set() if undone else self.whole.touched(self.name, case.start, case.end)
         untouched = {identity for identity, call in self.whole.ids.items() if call not in touched}
         tally.acknowledged += len(untouched)
         reading.requires(untouched)
         gone = {self.whole.ids[identity] for identity in self.whole.ids.keys() - reading.answered}
-        if gone or not (case.lost_tail or case.start == case.end):
+        if gone or packed or not (case.lost_tail or case.start == case.end):
             if not reading.names([self.name.removesuffix(".zst"), *touched]):
                 tally.wrong(f"{state}: verify does not name it (gone: {len(gone)})")
         else:
             reading.verified()
+        if undone:
+            self._repaired(reading, tally, state)
+
+    def _is_undone(self, case: Damaged) -> bool:
+        """Whether a compressed segment has to give back every byte."""
+        if case.lost_tail:
+            return case.start >= self.whole.frames[self.name][0][-1]
+        return case.end - case.start <= RUN
+
+    def _repaired(self, reading: Reading, tally: Tally, state: str) -> None:
+        ledger = self.whole.path / layout.SEGMENTS
+        before = ledger.read_bytes()
+        repair(reading.storage, Ledger(reading.storage))
+        if not self.path.exists() or self.path.read_bytes() != self.data:
+            tally.wrong(f"{state}: repair does not put it right")
+        ledger.write_bytes(before)
 
 
 def segments(whole: Reference) -> list[str]:
