@@ -180,3 +180,13 @@ def test_secrets_and_surrogates(tmp_path: Path) -> None:
     Chronolog(storage.shared_log("log"), redactor).event("stage_start", stage="canary-7f3a9b2c1d \udc80")
     assert b"canary" not in storage.read("log")
     assert next(chronolog.read(storage.read("log")))["stage"] == "[REDACTED] \udc80"
+
+
+@pytest.mark.parametrize("kept", range(1, 200, 3))
+def test_a_line_that_a_full_disk_has_cut_names_no_call(tmp_path: Path, kept: int) -> None:
+    before = written(tmp_path, 2)
+    line = before[-1].removesuffix(b"\n")[:kept]
+    if b"w-1" in line:
+        return  # all of the id is there
+    torn = b"".join((*before[:1], line, b"\x18\n", before[-1].replace(b"w-1", b"w-2")))
+    assert chronolog.completed([torn]) == {"w-0", "w-2"}

@@ -26,7 +26,7 @@ log = logging.getLogger("custody")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 GENESIS = "0" * 64
-_COMPLETE = re.compile(rb'"event":"llm_call_complete","call_id":"([^"\\]+)"')
+_COMPLETE = re.compile(rb'"event":"llm_call_complete","call_id":"([^"\\\x00-\x1f]+)"')
 _LINKED = re.compile(rb'\{"seq":([1-9]\d{0,17}),"time":"[^"\\]*","event":".*,"previous_sha256":"([0-9a-f]{64})"\}')
 _BLOCK = 1024 * 1024
 _CUT = b"\x18"  # how a shared log ends a line that a crash cut (``storage.SharedLog``)

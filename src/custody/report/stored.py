@@ -27,7 +27,7 @@ from custody.storage.folders import at, folder
 
 _BLOCK = 4 * 1024 * 1024
 _EVENT = re.compile(rb'"event":"([a-z_]+)"')
-_REPLAYED = re.compile(rb'"event":"llm_call_replayed","call_id":"([^"\\]+)"')
+_REPLAYED = re.compile(rb'"event":"llm_call_replayed","call_id":"([^"\\\x00-\x1f]+)"')
 
 
 class Frame(NamedTuple):
