@@ -135,7 +135,7 @@ class LogicalCall:
         first, self.replay, self.settled = self.replay is None, replay, final
         if first:
             origin = {"origin": replay.origin} if replay.origin is not None else {}
-            self._flow.chronolog.event("llm_call_replayed", call_id=replay.call_id, **origin)
+            self._flow.chronolog.call_event("llm_call_replayed", call_id=replay.call_id, **origin)
             self._finished(consumed=consumed)
 
     def refused(self) -> None:
@@ -302,7 +302,7 @@ class CallAck:
     def _complete(self) -> None:
         # Said only now: the chronolog never knows of a call that a power cut could take from the archive.
         flow = self._call.flow
-        flow.chronolog.event("llm_call_complete", call_id=self._call.id, success=self.record["success"])
+        flow.chronolog.call_event("llm_call_complete", call_id=self._call.id, success=self.record["success"])
         flow.hooks.exchange_durable(self.exchange, self.record)
 
     def _raise(self, error: AnswerNotArchived) -> None:

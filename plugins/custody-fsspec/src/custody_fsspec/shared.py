@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
+import os
 import random
 import threading
 import time
@@ -41,8 +43,9 @@ class CasLog:
         self._heal = b""
         self._confirmed = 0.0
         self._queue: list[tuple[Make, Failed | None]] = []
-        self._queued = threading.Condition(threading.Lock())
+        self._queued = threading.RLock()  # an abandoned stream ends within an append
         self._thread: threading.Thread | None = None
+        _logs.add(self)
 
     def append(self, make: Make) -> None:
         with self._lock:
@@ -58,12 +61,10 @@ class CasLog:
         with self._queued:
             self._queue.append((make, failed))
             if self._thread is None:
-                thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="custody-events", daemon=True)
+                thread = threading.Thread(target=self._run, name="custody-events", daemon=True)
                 with contextlib.suppress(RuntimeError):  # at the end of the interpreter: ``drain`` does it
                     thread.start()
                     self._thread = thread
-            else:
-                self._queued.notify()
 
     def drain(self) -> None:
         with self._lock:
@@ -148,23 +149,39 @@ class CasLog:
                     return line, bool(torn)
         return None, bool(tail) and not tail.endswith(b"\n")
 
+    def _run(self) -> None:
+        """Appends what was queued, about once a second, until nothing is."""
+        while True:
+            time.sleep(SOON)
+            try:
+                self.drain()
+            except Exception as error:  # those who asked were told; it is tried again with what follows
+                log.debug("custody: %s", error)
+            with self._queued:
+                if not self._queue:
+                    self._thread = None
+                    return
 
-def _run(reference: weakref.ref[CasLog]) -> None:
-    """Appends what was queued, about once a second, as long as somebody has the log."""
-    while True:
-        time.sleep(SOON)
-        shared = reference()
-        if shared is None:
-            return
-        try:
-            shared.drain()
-        except Exception as error:  # those who asked were told; it is tried again with what follows
-            log.debug("custody: %s", error)
-        queued, idle = shared._queued, False
-        with queued:
-            idle = not shared._queue
-            if idle:
-                shared._thread = None
-        if idle:
-            return
-        del shared
+    def forked(self) -> None:
+        """In a forked child: what is queued is the parent's, and a thread of it may have been anywhere."""
+        self._lock, self._queued, self._queue, self._thread = threading.RLock(), threading.RLock(), [], None
+        self._end = None
+
+
+_logs: weakref.WeakSet[CasLog] = weakref.WeakSet()
+
+
+def _drain() -> None:
+    for each in tuple(_logs):
+        with contextlib.suppress(Exception):
+            each.drain()
+
+
+def _in_forked_child() -> None:
+    for each in tuple(_logs):
+        each.forked()
+
+
+atexit.register(_drain)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
