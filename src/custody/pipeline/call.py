@@ -225,7 +225,7 @@ class LogicalCall:
         """Its answer is one more attempt. Where the other worker has an answer the program gets that one, if it can."""
         turn.replay = claims.winner(turn) if turn.exchange.ending == "complete" else None
         other = turn.replay.call_id if turn.replay is not None else None
-        self._flow.chronolog.event("llm_call_superseded", call_id=self.id, answered_by=other)
+        self._flow.chronolog.call_event("llm_call_superseded", call_id=self.id, answered_by=other)
 
     def _finished(self, *, consumed: bool, settled: CallAck | None = None) -> None:
         identity, lock = self.identity, self.claim

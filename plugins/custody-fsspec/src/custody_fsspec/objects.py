@@ -1,4 +1,4 @@
-"""What the storage asks of an object store: eight requests. One module implements it for each client library."""
+"""What the storage asks of an object store. One module implements it for each client library."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ class Objects(Protocol):
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stored]:
         """All objects whose key begins with ``prefix``; sorted, and only those after ``after``, if ``ordered``."""
+
+    def names(self, folder: str = "") -> Iterator[str]:
+        """What lies in a folder itself (no slash at its end)."""
 
     def head(self, key: str) -> Stored:
         """Raises FileNotFoundError."""

@@ -100,6 +100,13 @@ class FsspecObjects:
                 listed.append(Stored(key, info["size"] or 0, _time(info)))
         yield from sorted(listed, key=lambda each: sort_key(each.key))
 
+    def names(self, folder: str = "") -> Iterator[str]:
+        try:
+            found = self._ask(folder, lambda path: self._system.ls(path.rstrip("/"), detail=False))
+        except FileNotFoundError:
+            return
+        yield from sorted({path.rstrip("/").rpartition("/")[2] for path in found})
+
     def head(self, key: str) -> Stored:
         info = self._ask(key, self._system.info)
         if info.get("type") == "directory":

@@ -110,6 +110,12 @@ class ObstoreObjects:
                 elif self.ordered and sort_key(key) > sort_key(begin):
                     return
 
+    def names(self, folder: str = "") -> Iterator[str]:
+        above = (self._root + folder).rstrip("/")
+        found = self._ask(folder, lambda _: obstore.list_with_delimiter(self._store, above or None))
+        paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
+        return iter(sorted({path.rstrip("/").rpartition("/")[2] for path in paths}))
+
     def head(self, key: str) -> Stored:
         meta = self._ask(key, lambda path: obstore.head(self._store, path))
         return Stored(key, meta["size"], meta["last_modified"].timestamp())

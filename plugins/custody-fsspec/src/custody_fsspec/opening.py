@@ -6,15 +6,16 @@ import importlib.util
 from urllib.parse import urlsplit
 
 from custody.plugin import UsageError
+from custody_fsspec import probe
 from custody_fsspec.objects import Objects
 from custody_fsspec.settings import Settings
-from custody_fsspec.storage import ObjectStorage
+from custody_fsspec.storage import LeasedStorage, ObjectStorage
 
 OBSTORE = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
 
 
 def open_url(url: str, *, create: bool = True, settings: Settings | None = None) -> ObjectStorage | None:
-    """None where nothing here knows the scheme. With ``create``, what the server can do is found out at once.
+    """None where nothing here knows the scheme. What the server can do is found out at once.
 
     Raises UsageError for a URL that cannot be used, and OSError where the server does not answer.
     """
@@ -22,9 +23,18 @@ def open_url(url: str, *, create: bool = True, settings: Settings | None = None)
     objects = _objects(url, settings)
     if objects is None:
         return None
+    try:
+        can = probe.capabilities(objects)
+    except PermissionError as error:
+        if create:
+            raise
+        storage = ObjectStorage(objects, settings)  # an auditor's: it can be read
+        storage.not_shared = str(error)
+        return storage
+    if can.put_if_absent and can.server_clock:
+        return LeasedStorage(objects, settings)
     storage = ObjectStorage(objects, settings)
-    if create:
-        _ = storage.capabilities
+    storage.not_shared = can.why_not or f"{url} is of this {can.durability} alone"
     return storage
 
 

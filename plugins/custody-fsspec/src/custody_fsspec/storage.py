@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 
 from custody.plugin import Capabilities, Entry, Lock, StorageError
+from custody.storage.leases import Leases
 from custody_fsspec import probe
 from custody_fsspec.compacting import compact
 from custody_fsspec.locks import machine_locks
@@ -29,6 +30,7 @@ class ObjectStorage:
         self.url = objects.url
         self._objects, self._settings = objects, settings or Settings.from_environment()
         self._reading = Reading(objects)
+        self.not_shared = ""  # why several workers cannot share it
 
     @property
     def capabilities(self) -> Capabilities:
@@ -96,6 +98,13 @@ class ObjectStorage:
             return iter(())
         return self._reading.list(prefix, lambda key: key.startswith(probe.CANARY))
 
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The names of what lies in the folder itself."""
+        names = {
+            name.removesuffix(FOLDER[:-1]) for name in self._objects.names(prefix) if not name.startswith(probe.CANARY)
+        }
+        return iter(sorted(names))
+
     # -- locks --------------------------------------------------------------------------------------
 
     def lock(self, name: str, *, shared: bool = False) -> Lock | None:
@@ -112,3 +121,17 @@ class ObjectStorage:
 
     def __repr__(self) -> str:
         return f"ObjectStorage({self.url!r})"
+
+
+class LeasedStorage(ObjectStorage):
+    """Where the server keeps writers apart and has a clock, locks and claims hold between machines."""
+
+    def __init__(self, objects: Objects, settings: Settings | None = None) -> None:
+        super().__init__(objects, settings)
+        self.leases = Leases(self)
+
+    def lock(self, name: str, *, shared: bool = False) -> Lock | None:
+        return self.leases.lock(self._checked(name), shared)
+
+    def claim(self, name: str, token: bytes) -> Lock | None:
+        return self.leases.claim(self._checked(name), token)
