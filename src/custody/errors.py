@@ -9,6 +9,7 @@
     │   ├── SessionFinished         finished, and not reopened by accident
     │   ├── SessionBusy             alive in another process
     │   ├── SessionEnded            a thread asks on after its session has ended
+    │   ├── SeveralWritersRefused   the storage cannot keep several writers apart
     │   └── NamesDisagree           the script and the command name different experiments
     ├── CallInDoubt                 sent once without an outcome on record, and not to be sent again
     ├── PluginError                 a plugin that cannot be used
@@ -59,6 +60,10 @@ class SessionBusy(UsageError):
 
 class SessionEnded(UsageError):
     """The session ended while this call waited to be sent, or before; nothing was sent."""
+
+
+class SeveralWritersRefused(UsageError):
+    """The storage cannot promise put-if-absent, so that several writers would overwrite and pay twice."""
 
 
 class NamesDisagree(UsageError):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from custody.codecs import Codec
 from custody.doubt import Doubt, Found, Questions, Told
-from custody.errors import CustodyError, StorageError
+from custody.errors import CustodyError, SeveralWritersRefused, StorageError, UsageError
 from custody.exchange import (
     Chunk,
     Claim,
@@ -32,15 +32,33 @@ from custody.identity import Identity
 from custody.reading import absence, body_finding, build_date, count, header_finding, scalars
 from custody.record import Finding, Forensics, Outcome, Price, Usage, found, plain_numbers, unknown
 from custody.sse import Event
-from custody.storage import Entry, Lock, Log, SharedLog, Storage
+from custody.storage import (
+    Batching,
+    Capabilities,
+    Capable,
+    Clocked,
+    Compacting,
+    Entry,
+    Lock,
+    Log,
+    Settling,
+    SharedLog,
+    Storage,
+    Watched,
+)
 from custody.vendor import CallResult, CallSeam, OpenCall, Patch, Vendor, current_call, defer
 
 __all__ = [
+    "Batching",
     "CallResult",
     "CallSeam",
+    "Capabilities",
+    "Capable",
     "Chunk",
     "Claim",
+    "Clocked",
     "Codec",
+    "Compacting",
     "CustodyError",
     "Doubt",
     "Ending",
@@ -61,6 +79,8 @@ __all__ = [
     "Replay",
     "RequestHead",
     "ResponseHead",
+    "Settling",
+    "SeveralWritersRefused",
     "SharedLog",
     "Storage",
     "StorageError",
@@ -68,7 +88,9 @@ __all__ = [
     "Terminal",
     "Told",
     "Usage",
+    "UsageError",
     "Vendor",
+    "Watched",
     "absence",
     "body_finding",
     "build_date",

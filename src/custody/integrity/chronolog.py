@@ -6,6 +6,7 @@ reader of a session; nothing is decided by them but whether a session has ended.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,7 +20,7 @@ import orjson
 from custody.errors import StorageError
 from custody.redact import Redactor
 from custody.stamps import now
-from custody.storage import SharedLog
+from custody.storage import Batching, SharedLog
 
 log = logging.getLogger("custody")
 
@@ -56,7 +57,22 @@ class Chronolog:
             finally:
                 self._busy = False
 
-    def _write(self, name: str, time: str, fields: dict[str, Any]) -> None:
+    def call_event(self, name: str, **fields: Any) -> None:
+        """One of the events of which each call has several, stamped now. Where an append waits for a server it is
+        written soon, with others, and before any later event: no call waits for it, and a kill takes at most the last
+        ones."""
+        if isinstance(self._shared, Batching):
+            self._shared.append_soon(self._maker(name, now(), fields), self._tell)
+        else:
+            self.event(name, **fields)
+
+    def drain(self) -> None:
+        """Return when all events are written, or cannot be."""
+        if isinstance(self._shared, Batching):
+            with contextlib.suppress(OSError, StorageError):  # told
+                self._shared.drain()
+
+    def _maker(self, name: str, time: str, fields: dict[str, Any]) -> Callable[[bytes | None], list[bytes]]:
         def make(last: bytes | None) -> list[bytes]:
             known, count = self._last
             number, previous = (count + 1, hashlib.sha256(known).hexdigest()) if last == known else _after(last)
@@ -65,12 +81,18 @@ class Chronolog:
             self._last = text, number
             return [text + b"\n"]
 
+        return make
+
+    def _write(self, name: str, time: str, fields: dict[str, Any]) -> None:
         try:
-            self._shared.append(make)
+            self._shared.append(self._maker(name, time, fields))
         except (OSError, StorageError) as error:
-            if not self._failed:
-                log.error("custody: the chronolog cannot be written (%s); events are missing from here on", error)
-            self._failed = True
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._failed:
+            log.error("custody: the chronolog cannot be written (%s); events are missing from here on", error)
+        self._failed = True
 
 
 def _written(line: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ start does the rest.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -22,7 +23,7 @@ from custody.journal.archive import PACK, Archive
 from custody.journal.ledger import Ledger
 from custody.journal.packed import Packed
 from custody.journal.segments import PLAIN, SIDECAR, Segments
-from custody.storage import Storage
+from custody.storage import Compacting, Storage
 
 log = logging.getLogger("custody")
 
@@ -98,15 +99,31 @@ def left_open(archive: Archive) -> list[tuple[str, Packed | None]]:
 
 def adopt(archive: Archive) -> None:
     """Close what dead writers left. Only for who owns the session alone."""
-    closer = Closer(archive.storage, Ledger(archive.storage))
+    storage = archive.storage
+    closer = Closer(storage, Ledger(storage))
     for segment in left_open(archive):
         closer.closed(*segment)
+    if isinstance(storage, Compacting):
+        for name in (layout.CHRONOLOG, layout.SEGMENTS):
+            _compact(storage, name)
+
+
+def _compact(storage: Compacting, name: str) -> None:
+    try:
+        storage.compact(name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("custody: %s could not be made one object (%s); it is left as it is", name, error)
 
 
 def close(
     storage: Storage, entries: Ledger, name: str, index: Packed | None = None, *, compress_from: int = COMPRESS_FROM
 ) -> None:
     """Do what is left to do with a closed segment; what is done already is not done again."""
+    if isinstance(storage, Compacting):  # first, because from then on nobody else can append to it
+        with contextlib.suppress(FileNotFoundError):  # compressed already
+            storage.compact(name)
     segments, known = Segments(storage), ledger.read(storage).get(name)
     plain = next((e for e in storage.list(name) if e.name == name), None)
     if known is None or known.sha256 is None:

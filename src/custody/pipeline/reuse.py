@@ -57,7 +57,7 @@ class Origin:
             log.error("custody: an answer of %s cannot be reused: %s. Run custody verify %s", self.session, error,
                       self.session)  # fmt: skip
             return None
-        flow.chronolog.event("llm_call_reused", call_id=call.id, from_session=self.session, from_call=stored.id)
+        flow.chronolog.call_event("llm_call_reused", call_id=call.id, from_session=self.session, from_call=stored.id)
         return _replay(call.id, stored, response)
 
     def _copy(self, flow: Flow, turn: LiveTurn, stored: StoredCall) -> None:

@@ -137,12 +137,14 @@ class LiveTurn:
     def _begun(self) -> None:
         events, call, asked = self._flow.chronolog, self.call, self.reconciling
         if asked is not None and asked.found is not None:
-            events.event("in_doubt_reconciled", call_id=call.id, in_doubt=call.in_doubt, how=asked.found.how)
+            events.call_event("in_doubt_reconciled", call_id=call.id, in_doubt=call.in_doubt, how=asked.found.how)
             return
-        events.event("llm_call_start", call_id=call.id)
-        if call.in_doubt:
+        events.call_event("llm_call_start", call_id=call.id)
+        if call.in_doubt or call.taken_from is not None:
             why = {"reason": asked.reason} if asked is not None else {}
-            events.event("in_doubt_retried", call_id=call.id, in_doubt=call.in_doubt, **why)
+            if call.taken_from is not None:
+                why |= {"worker": call.taken_from.worker, "holder": call.taken_from.holder}
+            events.call_event("in_doubt_retried", call_id=call.id, in_doubt=call.in_doubt, **why)
 
     @isolated
     def take_in(self, filled: Headers | None = None) -> Ack | None:

@@ -6,7 +6,7 @@ Names are relative, written with ``/``. Errors are ``OSError`` or ``custody.erro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 
 class Entry(NamedTuple):
@@ -36,6 +36,21 @@ class SharedLog(Protocol):
         """Append the lines that ``make`` returns, given the last complete line (None when empty).
         No other writer appends in between. A line that a crash cut is ended by CAN and a newline
         (0x18 0x0A) before the next one, and is not complete."""
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A shared log where each append waits for a server, and that can therefore also append in the background."""
+
+    def append_soon(
+        self, make: Callable[[bytes | None], list[bytes]], failed: Callable[[OSError], None] | None = None
+    ) -> None:
+        """As ``append``, soon and together with others; returns at once. What was given first is appended first,
+        whether by this or by ``append``. What could not be written is tried again with what follows; ``failed`` is
+        told of each attempt. What a killed process had given is lost."""
+
+    def drain(self) -> None:
+        """Return when all that was given to ``append_soon`` is stored. Raises OSError where it cannot be."""
 
 
 class Lock(Protocol):
@@ -85,6 +100,43 @@ class Foldered(Protocol):
 
     def folders(self, prefix: str = "") -> Iterator[str]:
         """The names, not the paths, of the objects and folders in the folder ``prefix`` (no slash at its end)."""
+
+
+@runtime_checkable
+class Compacting(Protocol):
+    """A storage that keeps a log in many pieces while it is written, and can make one of them."""
+
+    def compact(self, name: str) -> None:
+        """Make one object of a log. Only for who owns it alone: whoever still appended to a log of one writer is
+        refused from here on. Nothing happens to what is one piece already. Raises FileNotFoundError, OSError."""
+
+
+class Capabilities(NamedTuple):
+    """What a storage promises.
+
+    Attributes:
+        put_if_absent: of several writers exactly one stores an object, whatever machine they are on.
+        why_not: where not, what was seen, for the message to who wanted several writers.
+        durability: what a stored object survives: ``process`` nothing but this process, ``machine`` the kill of any
+            process and, where its disk keeps its word, a power cut, ``server`` the loss of this machine.
+        server_clock: ``Clocked.modified`` is a clock that all machines share.
+        list_order: ``name`` where the server itself lists by name, else ``none`` (``list`` sorts in either case).
+    """
+
+    put_if_absent: bool
+    durability: Literal["process", "machine", "server"]
+    why_not: str = ""
+    server_clock: bool = False
+    list_order: Literal["name", "none"] = "none"
+
+
+@runtime_checkable
+class Capable(Protocol):
+    """A storage that found out, when it was opened, what its server can do."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Raises OSError where the server cannot be asked."""
 
 
 @runtime_checkable

@@ -1,0 +1,1 @@
+"""custody on object stores: read ``storage.py`` first, then ``parts.py``."""

@@ -1,0 +1,203 @@
+"""S3, Google Cloud Storage and Azure by obstore, a client in Rust.
+
+Conditional writes are tried again here and not by the library: after an answer that got lost the server says that the
+name is taken, and only a look tells whether it is taken by us.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import obstore
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from custody_fsspec.credentials import s3_options
+from custody_fsspec.objects import Stored, Unconditional, sort_key
+from custody_fsspec.settings import Settings
+
+T = TypeVar("T")
+
+_STATUS = re.compile(r"status code: (\d{3})( [A-Z][A-Za-z ]*)?")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_KIND = re.compile(r"kind: (Connect|Timeout|Request|Interrupted|Decode)\b")
+_SIZE = re.compile(r"<ActualObjectSize>(\d+)<")
+_SINGLE = 32 * 1024 * 1024  # bytes put with one request; more are sent in pieces
+
+
+class ObstoreObjects:
+    ordered = True
+    conditional = True
+    server_clock = True
+    durability: Literal["process", "machine", "server"] = "server"
+
+    def __init__(self, url: str, kind: str, settings: Settings) -> None:
+        scheme, _, rest = url.partition("://")
+        self.url, self._patience = url, settings.patience
+        bucket, _, root = rest.partition("/")
+        if "@" in bucket:  # abfs://container@account
+            bucket = bucket.partition("@")[0]
+        self._root = f"{root}/" if root else ""
+        self.ordered = not bucket.endswith("--x-s3")  # directory buckets of S3 Express list in no order
+        self._store, self._once, endpoint = _stores(kind, bucket, settings)
+        self.store = f"{scheme}://{bucket} {endpoint}"
+        self._pid = os.getpid()
+
+    def get(self, key: str, offset: int = 0, size: int | None = None) -> tuple[bytes, int]:
+        options: dict[str, Any] = {}
+        if size is not None:
+            options["range"] = (offset, offset + size)
+        elif offset:
+            options["range"] = {"offset": offset}
+        try:
+            found = self._ask(key, lambda path: obstore.get(self._store, path, options=options))  # type: ignore[arg-type]
+            return self._ask(key, lambda _: bytes(found.bytes())), found.meta["size"]
+        except _Refused as error:
+            if error.status != 416:  # nothing is there from this byte on
+                raise
+            return b"", self.head(key).size
+
+    def put(self, key: str, data: bytes) -> None:
+        multipart = len(data) > _SINGLE
+        self._ask(key, lambda path: obstore.put(self._store, path, data, mode="overwrite", use_multipart=multipart))
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        deadline, pause, unknown = time.monotonic() + self._patience, 0.1, False
+        while True:
+            try:
+                self._ask(key, lambda path: obstore.put(self._once, path, data, mode="create", use_multipart=False))
+            except FileExistsError:
+                return unknown and self.get(key)[0] == data
+            except _Refused as error:
+                if error.status == 501:
+                    raise Unconditional(*error.args) from None
+                # 409: another conditional write of the same name was under way, and neither has won.
+                if (error.status and error.status < 500 and error.status not in (408, 409, 429)) or (
+                    time.monotonic() + pause > deadline
+                ):
+                    raise
+                unknown = unknown or error.status != 409
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+            else:
+                return True
+
+    def delete(self, keys: Sequence[str]) -> None:
+        if keys:
+            self._ask(keys[0], lambda _: obstore.delete(self._store, [self._root + key for key in keys]))
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Stored]:
+        folder = (self._root + prefix).rpartition("/")[0]
+        # The library lists whole folders; the server skips what comes before the prefix.
+        start = max(self._root + after if after else "", _before(self._root + prefix), key=sort_key)
+        begin = self._root + prefix
+        offset = start if self.ordered and start else None
+        stream = self._ask(prefix, lambda _: iter(obstore.list(self._store, folder or None, offset=offset)))
+        while chunk := self._ask(prefix, lambda _: next(stream, None)):
+            for meta in chunk:
+                key = meta["path"]
+                if key.startswith(begin):
+                    relative = key[len(self._root) :]
+                    if not after or not self.ordered or sort_key(relative) > sort_key(after):
+                        yield Stored(relative, meta["size"], meta["last_modified"].timestamp())
+                elif self.ordered and sort_key(key) > sort_key(begin):
+                    return
+
+    def names(self, folder: str = "") -> Iterator[str]:
+        above = (self._root + folder).rstrip("/")
+        found = self._ask(folder, lambda _: obstore.list_with_delimiter(self._store, above or None))
+        paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
+        return iter(sorted({path.rstrip("/").rpartition("/")[2] for path in paths}))
+
+    def head(self, key: str) -> Stored:
+        meta = self._ask(key, lambda path: obstore.head(self._store, path))
+        return Stored(key, meta["size"], meta["last_modified"].timestamp())
+
+    def _ask(self, key: str, request: Callable[[str], T]) -> T:
+        if self._pid != os.getpid():
+            raise OSError(
+                f"{self.url}: a forked process cannot go on with its parent's S3 client; start processes "
+                "with 'spawn' or 'forkserver'"
+            )
+        # The errors of the library quote requests and answers, which say more than a log should hold: not chained.
+        try:
+            return request(self._root + key)
+        except exceptions.AlreadyExistsError as error:
+            if "status code: 409" in str(error):
+                raise self._refused(key, error) from None
+            raise FileExistsError(f"{self.url}/{key} exists already") from None
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise self._refused(key, error) from None
+            raise FileNotFoundError(f"{self.url}/{key} does not exist") from None
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise PermissionError(str(self._refused(key, error))) from None
+        except (exceptions.BaseError, ValueError) as error:
+            raise self._refused(key, error) from None
+
+    def _refused(self, key: str, error: BaseException) -> _Refused:
+        text = str(error)
+        status, code, kind = _STATUS.search(text), _CODE.search(text), _KIND.search(text)
+        said = []
+        if status:
+            said.append(f"the server answered {status[1]}{status[2] or ''}".rstrip())
+        if code:
+            said.append(code[1])
+        if kind and not status:
+            said.append(
+                {"Connect": "no connection to the server", "Timeout": "the server did not answer in time"}.get(
+                    kind[1], "the connection broke"
+                )
+            )
+        return _Refused(f"{self.url}/{key}: {', '.join(said) or type(error).__name__}", int(status[1]) if status else 0)
+
+
+class _Refused(OSError):
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _before(prefix: str) -> str:
+    """A key shortly before all those that begin with ``prefix``."""
+    if not prefix:
+        return ""
+    last = prefix[-1]
+    return prefix[:-1] + (chr(ord(last) - 1) + "~" if "0" < last < "\x7f" else "")
+
+
+def _stores(kind: str, bucket: str, settings: Settings) -> tuple[Any, Any, str]:
+    """The client, one that tries nothing again, and the server's address."""
+    endpoint = ""
+    client: dict[str, Any] = {"timeout": f"{settings.timeout:g}s", "connect_timeout": "5s"}
+    options: dict[str, Any] = {}
+    if kind == "s3":
+        options, endpoint = s3_options(os.environ)
+        host = urlsplit(endpoint).hostname or ""
+        if endpoint.startswith("http://") and host in ("localhost", "127.0.0.1", "::1"):
+            client["allow_http"] = True
+    make: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[kind]
+    patience = datetime.timedelta(seconds=settings.patience)
+    backoff = {
+        "init_backoff": datetime.timedelta(milliseconds=100),
+        "max_backoff": datetime.timedelta(seconds=2),
+        "base": 2,
+    }
+    retry = {"max_retries": 10, "retry_timeout": patience, "backoff": backoff}
+    once = {**retry, "max_retries": 0}
+    with _making:
+        return (
+            make(bucket, client_options=client, retry_config=retry, **options),
+            make(bucket, client_options=client, retry_config=once, **options),
+            endpoint,
+        )
+
+
+_making = threading.Lock()

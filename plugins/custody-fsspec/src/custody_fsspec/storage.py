@@ -1,0 +1,137 @@
+"""A folder in an object store, as custody's storage."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Iterator
+
+from custody.plugin import Capabilities, Entry, Lock, StorageError
+from custody.storage.leases import Leases
+from custody_fsspec import probe
+from custody_fsspec.compacting import compact
+from custody_fsspec.locks import machine_locks
+from custody_fsspec.log import PartLog
+from custody_fsspec.objects import Objects
+from custody_fsspec.parts import FOLDER, look
+from custody_fsspec.reading import SUFFIX, Reading
+from custody_fsspec.settings import Settings
+from custody_fsspec.shared import CasLog
+
+_shared: weakref.WeakValueDictionary[tuple[str, str], CasLog] = weakref.WeakValueDictionary()
+_shared_lock = threading.Lock()
+
+
+class ObjectStorage:
+    """What lies below ``objects.url``. Thread-safe."""
+
+    def __init__(self, objects: Objects, settings: Settings | None = None) -> None:
+        self.url = objects.url
+        self._objects, self._settings = objects, settings or Settings.from_environment()
+        self._reading = Reading(objects)
+        self.not_shared = ""  # why several workers cannot share it
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return probe.capabilities(self._objects)
+
+    # -- logs ---------------------------------------------------------------------------------------
+
+    def create_log(self, name: str) -> PartLog:
+        if not self.put_if_absent(name, b""):
+            raise FileExistsError(f"{self.url}/{name} exists already")
+        return PartLog(self._objects, name, flush=self._settings.flush, conditional=self.capabilities.put_if_absent)
+
+    def shared_log(self, name: str) -> CasLog:
+        key = self.url, self._checked(name)
+        with _shared_lock:
+            known = _shared.get(key)
+            if known is None:
+                known = _shared[key] = CasLog(
+                    self._objects, self._reading, name, conditional=self.capabilities.put_if_absent
+                )
+            return known
+
+    def compact(self, name: str) -> None:
+        """Make one object of a log; see ``compacting.py``."""
+        compact(self._objects, self._checked(name), conditional=self.capabilities.put_if_absent)
+        self._reading.forget(name)
+
+    # -- objects ------------------------------------------------------------------------------------
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        self._checked(name)
+        if self.capabilities.put_if_absent:
+            return self._objects.put_new(name, data)
+        # One writer only: nobody else puts anything between the look and the write.
+        with contextlib.suppress(FileNotFoundError):
+            self._objects.head(name)
+            return False
+        self._objects.put(name, data)
+        return True
+
+    def put(self, name: str, data: bytes) -> None:
+        self._objects.put(self._checked(name), data)
+
+    def remove(self, name: str) -> None:
+        self._objects.delete([self._checked(name)])
+        if name.endswith(SUFFIX):
+            self._reading.forget(name)
+            known = look(self._objects, name)
+            self._objects.delete([*(piece.key for piece in known.pieces), *known.covered])
+
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        return self._reading.read(self._checked(name), offset, size)
+
+    def modified(self, name: str) -> float:
+        """By the server's clock, in seconds since 1970; of a log, when its last part was stored."""
+        if self._checked(name).endswith(SUFFIX):
+            known = look(self._objects, name)
+            if known.pieces:
+                return max(piece.modified for piece in known.pieces)
+        return self._objects.head(name).modified
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        above = prefix.split("/")[:-1]
+        if any(part in ("", ".", "..") for part in above):
+            return iter(())
+        return self._reading.list(prefix, lambda key: key.startswith(probe.CANARY))
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The names of what lies in the folder itself."""
+        names = {
+            name.removesuffix(FOLDER[:-1]) for name in self._objects.names(prefix) if not name.startswith(probe.CANARY)
+        }
+        return iter(sorted(names))
+
+    # -- locks --------------------------------------------------------------------------------------
+
+    def lock(self, name: str, *, shared: bool = False) -> Lock | None:
+        return machine_locks(f"{self._objects.store} {self.url}").lock(self._checked(name), shared=shared)
+
+    def claim(self, name: str, token: bytes) -> Lock | None:
+        return machine_locks(f"{self._objects.store} {self.url}").claim(self._checked(name), token)
+
+    def _checked(self, name: str) -> str:
+        parts = name.split("/")
+        if "\0" in name or any(part in ("", ".", "..") or f"{part}/".endswith(FOLDER) for part in parts):
+            raise StorageError(f"{name!r} is not a name inside {self.url}")
+        return name
+
+    def __repr__(self) -> str:
+        return f"ObjectStorage({self.url!r})"
+
+
+class LeasedStorage(ObjectStorage):
+    """Where the server keeps writers apart and has a clock, locks and claims hold between machines."""
+
+    def __init__(self, objects: Objects, settings: Settings | None = None) -> None:
+        super().__init__(objects, settings)
+        self.leases = Leases(self)
+
+    def lock(self, name: str, *, shared: bool = False) -> Lock | None:
+        return self.leases.lock(self._checked(name), shared)
+
+    def claim(self, name: str, token: bytes) -> Lock | None:
+        return self.leases.claim(self._checked(name), token)

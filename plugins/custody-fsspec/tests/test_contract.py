@@ -1,0 +1,88 @@
+"""The storage contract, on every backend that runs here."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from custody_fsspec.opening import open_url
+from custody_fsspec.settings import Settings
+
+from custody.plugin import Storage
+from custody.testing import StorageContract
+
+sys.path.insert(0, str(Path(__file__).parent))
+from servers import make_bucket, moto
+
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with moto() as endpoint:
+        make_bucket(endpoint, "bucket")
+        yield endpoint
+
+
+@pytest.fixture
+def credentials(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+class Contract(StorageContract):
+    @pytest.fixture
+    def url(self) -> str:
+        raise NotImplementedError
+
+    client = "auto"
+
+    @pytest.fixture
+    def storage(self, url: str) -> Storage:
+        storage = open_url(url, create=True, settings=Settings(client=self.client))
+        assert storage is not None
+        return storage
+
+    @pytest.fixture
+    def reopen(self, url: str) -> Callable[[], Storage | None]:
+        return lambda: open_url(url, create=False, settings=Settings(client=self.client))
+
+
+class TestMemory(Contract):
+    @pytest.fixture
+    def url(self) -> str:
+        return f"memory://contract-{next(numbers)}"
+
+
+class TestFile(Contract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"file://{tmp_path}/a/b"
+
+
+@pytest.mark.usefixtures("credentials")
+class TestObstore(Contract):
+    client = "obstore"
+
+    @pytest.fixture
+    def url(self) -> str:
+        pytest.importorskip("obstore", reason="obstore is not installed: pip install 'custody-fsspec[s3]'")
+        return f"s3://bucket/contract/{next(numbers)}"
+
+
+@pytest.mark.usefixtures("credentials")
+class TestS3fs(Contract):
+    client = "fsspec"
+
+    @pytest.fixture
+    def url(self) -> str:
+        pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'custody-fsspec[s3fs]'")
+        return f"s3://bucket/contract/{next(numbers)}"
