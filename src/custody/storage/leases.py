@@ -64,6 +64,7 @@ class Leases:
         self.heartbeat = Heartbeat(storage, worker, seconds=seconds, folder=folder, clock=clock, beating=beating)
         self._storage, self._clock = storage, clock
         self._held: dict[str, Held] = {}
+        self._taking: set[str] = set()
         self._pid = os.getpid()
         self._busy: dict[str, float] = {}  # prefix: until when somebody else's claim is believed
         self._unreleased: list[Held] = []
@@ -126,10 +127,24 @@ class Leases:
     def _begin(self) -> None:
         if self._pid != os.getpid():  # what the parent holds is the parent's
             self._pid, self._held, self._busy, self._unreleased = os.getpid(), {}, {}, []
+            self._taking = set()
             self._lock = threading.Lock()
         self.heartbeat.begin()
 
     def _take(self, prefix: str) -> Held | None:
+        """None also where another thread of this process is just at it: what it has stored already would look like
+        something that was kept."""
+        with self._lock:
+            if prefix in self._held or prefix in self._taking:
+                return None
+            self._taking.add(prefix)
+        try:
+            return self._taken(prefix)
+        finally:
+            with self._lock:
+                self._taking.discard(prefix)
+
+    def _taken(self, prefix: str) -> Held | None:
         if self._storage.put_if_absent(_object(prefix, 1), self._mark("held")):
             return self._keep_track(Held(self, prefix, 1, None))
         last = self._last(prefix)
