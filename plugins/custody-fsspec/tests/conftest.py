@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small_s3 import SmallS3, small_s3  # noqa: E402
+from small_s3 import SmallS3, small_s3
 
 
 @pytest.fixture(autouse=True)

@@ -76,8 +76,22 @@ class Gateway:
         self.conf.write_text(_CONF.format(fsid=fsid, mon=mon, rgw=self.port, root=self.root))
         keyring, monmap = self.root / "keyring", self.root / "monmap"
         self._run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
-        self._run("ceph-authtool", keyring, "--gen-key", "-n", "client.admin", "--cap", "mon", "allow *",
-                  "--cap", "osd", "allow *", "--cap", "mgr", "allow *")
+        self._run(
+            "ceph-authtool",
+            keyring,
+            "--gen-key",
+            "-n",
+            "client.admin",
+            "--cap",
+            "mon",
+            "allow *",
+            "--cap",
+            "osd",
+            "allow *",
+            "--cap",
+            "mgr",
+            "allow *",
+        )
         self._run("monmaptool", "--create", "--addv", "a", f"[v1:127.0.0.1:{mon}]", "--fsid", fsid, monmap)
         self._run("ceph-mon", "-c", self.conf, "-i", "a", "--mkfs", "--monmap", monmap, "--keyring", keyring)
         self._daemon("mon", "ceph-mon", "-i", "a", "-f")
@@ -86,8 +100,23 @@ class Gateway:
         self._run("ceph-osd", "-c", self.conf, "-i", "0", "--mkfs", "--osd-uuid", uid)
         self._daemon("osd", "ceph-osd", "-i", "0", "-f")
         self.start()
-        self._run("radosgw-admin", "-c", self.conf, "-n", "client.rgw", "user", "create", "--uid", "test",
-                  "--display-name", "test", "--access-key", ACCESS, "--secret", SECRET)
+        self._run(
+            "radosgw-admin",
+            "-c",
+            self.conf,
+            "-n",
+            "client.rgw",
+            "user",
+            "create",
+            "--uid",
+            "test",
+            "--display-name",
+            "test",
+            "--access-key",
+            ACCESS,
+            "--secret",
+            SECRET,
+        )
 
     def start(self) -> None:
         self._daemon("rgw", "radosgw", "-n", "client.rgw", "-f")
@@ -95,7 +124,7 @@ class Gateway:
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 try:
-                    urllib.request.urlopen(self.endpoint, timeout=5).close()  # noqa: S310
+                    urllib.request.urlopen(self.endpoint, timeout=5).close()
                 except urllib.error.HTTPError:
                     pass
                 return
@@ -151,7 +180,10 @@ def gateway() -> Iterator[Gateway]:
 
 if __name__ == "__main__":
     with gateway() as up:
-        print(f"export AWS_ENDPOINT_URL={up.endpoint} AWS_ACCESS_KEY_ID={ACCESS} AWS_SECRET_ACCESS_KEY={SECRET} "
-              "AWS_REGION=us-east-1", flush=True)
+        print(
+            f"export AWS_ENDPOINT_URL={up.endpoint} AWS_ACCESS_KEY_ID={ACCESS} AWS_SECRET_ACCESS_KEY={SECRET} "
+            "AWS_REGION=us-east-1",
+            flush=True,
+        )
         with contextlib.suppress(KeyboardInterrupt):
             signal.sigwait({signal.SIGINT, signal.SIGTERM}) if os.name == "posix" else time.sleep(1e9)

@@ -26,7 +26,8 @@ class SmallS3(ThreadingHTTPServer):
 
     def __init__(self, conditional: str = "honoured") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.conditional, self.lose_answers, self.fail = conditional, 0, None
+        self.conditional, self.lose_answers = conditional, 0
+        self.fail: int | None = None
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.asked: list[tuple[str, str]] = []
         self.lock = threading.Lock()
@@ -66,14 +67,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _failing(self) -> bool:
         self.server.asked.append((self.command, self._key()))
         time.sleep(self.server.delay)
-        if self.server.fail is not None:
-            self._refuse(self.server.fail, "Broken")
-        return self.server.fail is not None
+        status = self.server.fail
+        if status is not None:
+            self._refuse(status, "Broken")
+        return status is not None
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self._failing():
-            return
+            return None
         key, server = self._key(), self.server
         condition = self.headers.get("If-None-Match") == "*" and server.conditional != "ignored"
         if condition and server.conditional == "refused":
@@ -95,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self._failing():
-            return
+            return None
         query = self._query()
         if not self._key():
             return self._list(query)
@@ -127,7 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 for key in re.findall(r"<Key>(.*?)</Key>", data):
                     self.server.objects.pop(key, None)
-            self._answer(200, b'<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></DeleteResult>')
+            rows = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in re.findall(r"<Key>(.*?)</Key>", data))
+            self._answer(
+                200, f'<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</DeleteResult>'.encode()
+            )
 
     def _list(self, query: dict[str, str]) -> None:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 import time
 
@@ -143,7 +145,7 @@ def test_a_compacted_log_is_one_object_that_other_tools_read(server: SmallS3) ->
         reader.read(NAME)
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(8))
 def test_a_compaction_that_is_cut_anywhere_changes_nothing_and_can_be_done_again(
     server: SmallS3, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,32 +156,23 @@ def test_a_compaction_that_is_cut_anywhere_changes_nothing_and_can_be_done_again
         log.sync()
     whole = storage.read(NAME)
     left = [step]
+    real = {method: getattr(storage._objects, method) for method in ("put", "put_new", "delete")}
 
-    def counted(method: str) -> None:
-        real = getattr(storage._objects, method)
+    def cut(method: str, *arguments: object) -> object:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return real[method](*arguments)
 
-        def call(*arguments: object) -> object:
-            if left[0] == 0:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            if method == "delete":  # one by one, to be cut in between
-                for key in list(arguments[0])[: left[0] + 1]:  # type: ignore[call-overload]
-                    real([key])
-                if left[0] < len(list(arguments[0])):  # type: ignore[call-overload]
-                    raise KeyboardInterrupt
-                return None
-            return real(*arguments)
+    def one_by_one(keys: list[str]) -> None:
+        for key in keys:
+            cut("delete", [key])
 
-        monkeypatch.setattr(storage._objects, method, call)
-
-    for method in ("put", "put_new", "delete"):
-        counted(method)
-    try:
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        for method in ("put", "put_new"):
+            patched.setattr(storage._objects, method, functools.partial(cut, method))
+        patched.setattr(storage._objects, "delete", one_by_one)
         storage.compact(NAME)
-    except KeyboardInterrupt:
-        pass
-    monkeypatch.undo()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     again = opened()
     assert again.read(NAME) == whole
     assert [tuple(e) for e in again.list()] == [(NAME, len(whole))]
