@@ -137,10 +137,11 @@ class ObstoreObjects:
             if "NoSuchBucket" in str(error):
                 raise self._refused(key, error) from None
             raise FileNotFoundError(f"{self.url}/{key} does not exist") from None
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise PermissionError(str(self._refused(key, error))) from None
         except (exceptions.BaseError, ValueError) as error:
-            raise self._refused(key, error) from None
+            refused = self._refused(key, error)
+            if refused.status in (401, 403):
+                raise PermissionError(str(refused)) from None
+            raise refused from None
 
     def _refused(self, key: str, error: BaseException) -> _Refused:
         text = str(error)
