@@ -1,0 +1,166 @@
+"""A call line as the columns read it. Nothing of its form is taken for granted: what is not there is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from custody.cost.names import vendor as vendor_by_name
+from custody.journal.scan import Place
+from custody.report.cost import cost_of
+from custody.report.flags import attempts_of, part
+
+_PROVIDERS = {
+    "anthropic": "anthropic", "azure": "azure.ai.openai", "bedrock": "aws.bedrock", "cohere": "cohere",
+    "deepseek": "deepseek", "google": "gcp.gemini", "groq": "groq", "mistral": "mistral_ai", "openai": "openai",
+    "perplexity": "perplexity", "vertexai": "gcp.vertex_ai", "x-ai": "x_ai",
+}  # fmt: skip
+"""OpenTelemetry's well-known values of ``gen_ai.provider.name``, by custody's vendors."""
+
+
+@dataclass
+class Row:
+    """One call.
+
+    Attributes:
+        line: its call line.
+        place: where that stands.
+        url: of the last attempt's request; None where its line was not found.
+        request_body, response_body: texts, where they were asked for.
+    """
+
+    line: Mapping[str, Any]
+    place: Place
+    project: str
+    experiment: str
+    url: str | None = None
+    request_body: str | None = None
+    response_body: str | None = None
+
+    @cached_property
+    def forensics(self) -> Mapping[str, Any]:
+        return part(self.line, "model_forensics")
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        return part(self.line, "response_metadata")
+
+    @cached_property
+    def cost(self) -> Mapping[str, Any]:
+        return cost_of(self.line)
+
+    @cached_property
+    def usage(self) -> Mapping[str, Any]:
+        return part(self.line, "usage")
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Any]:
+        """By the last part of their dotted names, as vendors nest them differently."""
+        return {str(name).rpartition(".")[2]: value for name, value in part(self.line, "parameters").items()}
+
+    @cached_property
+    def scope(self) -> Mapping[str, Any]:
+        return part(self.line, "scope")
+
+    @cached_property
+    def last(self) -> Mapping[str, Any]:
+        """The attempt that ended the call."""
+        attempts = attempts_of(self.line)
+        return attempts[-1] if attempts else {}
+
+    @property
+    def attempts(self) -> int | None:
+        return len(attempts_of(self.line)) if isinstance(self.line.get("attempts"), list) else None
+
+    @property
+    def provider(self) -> str | None:
+        vendor = self.forensics.get("vendor")
+        return provider(vendor) if isinstance(vendor, str) else None
+
+    @property
+    def finish_reasons(self) -> list[str] | None:
+        reason = self.metadata.get("finish_reason")
+        return [reason] if isinstance(reason, str) else None
+
+    @property
+    def host(self) -> str | None:
+        return server(self.url)[0] if self.url else None
+
+    @property
+    def port(self) -> int | None:
+        return server(self.url)[1] if self.url else None
+
+    @property
+    def error_type(self) -> Any:
+        status = self.line.get("status")
+        failed = isinstance(status, int) and status >= 400
+        return self.line.get("error") or (str(status) if failed else None)
+
+    @property
+    def reused_from(self) -> Any:
+        return part(self.line, "reused_from").get("session")
+
+    @property
+    def cost_source(self) -> Any:
+        return part(self.cost, "source").get("kind")
+
+    @property
+    def sdk(self) -> Any:
+        return part(self.line, "sdk").get("version")
+
+    @property
+    def duration(self) -> float | None:
+        """Milliseconds."""
+        began, ended = moment(self.line.get("started")), moment(self.line.get("ended"))
+        return None if began is None or ended is None else round((ended - began).total_seconds() * 1000, 3)
+
+    def tokens(self, first: str, *others: str) -> int | None:
+        """A class of tokens, and what is known of others; None where the first is unknown."""
+        counted = [count(self.usage.get(name)) for name in (first, *others)]
+        return None if counted[0] is None else sum(n or 0 for n in counted)
+
+    def label(self, *names: str) -> str | None:
+        """The first of these labels that is there."""
+        value = next((self.scope[name] for name in names if self.scope.get(name) is not None), None)
+        return value if value is None or isinstance(value, str) else str(value)
+
+    def parameter(self, *names: str) -> Any:
+        """The first of these parameters that was sent."""
+        return next((self.parameters[name] for name in names if self.parameters.get(name) is not None), None)
+
+
+def count(value: Any) -> int | None:
+    """A whole number, or None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def moment(stamp: Any) -> datetime | None:
+    """A time as the archive writes it; None for anything else."""
+    try:
+        found = datetime.fromisoformat(stamp)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo is not None else None
+
+
+@lru_cache(maxsize=256)
+def provider(vendor: str) -> str:
+    """OpenTelemetry's name of a vendor, else custody's."""
+    return _PROVIDERS.get(vendor_by_name(vendor) or "", vendor)
+
+
+_PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
+
+
+@lru_cache(maxsize=1024)
+def server(url: str) -> tuple[str | None, int | None]:
+    """Host and port of a URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None, None
