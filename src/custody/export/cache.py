@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from custody.engines import Engine
+from custody.errors import UsageError
 from custody.export.columns import VERSION
 from custody.export.formats import new_file, writer
 from custody.export.stream import Export
@@ -58,6 +59,8 @@ def parquet(storage: Storage, *, fresh: bool = False, engine: Engine | None = No
     """The session's calls as a Parquet file. Raises SessionNotFound, UsageError, ArchiveDamaged, OSError."""
     place = folder()
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if place.stat().st_uid != os.getuid():
+        raise UsageError(f"{place} belongs to somebody else: set CUSTODY_CACHE_DIR to a folder of your own")
     path = place / f"calls-{key(storage)}.parquet"
     if path.is_file() and not fresh:
         os.utime(path)

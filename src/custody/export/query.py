@@ -69,7 +69,7 @@ def _restrict(connection: Any, files: Sequence[str]) -> None:
         scheme = name.partition("://")[0] if "://" in name else None
         names += remote.expanded(name, known[scheme]) if scheme else [local(Path(name))]
     listed = f"[{', '.join(map(_quoted, names))}]"
-    source = f"read_parquet({listed}, union_by_name = true)"  # noqa: S608
+    source = f"read_parquet({listed}, union_by_name = true)"
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET allowed_paths = {listed}")
     connection.execute("SET enable_external_access = false")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from custody.engines import Engine
@@ -46,22 +46,9 @@ class Export:
 
     def __iter__(self) -> Iterator[list[Values]]:
         """Raises SessionNotFound, ArchiveDamaged."""
-        group: list[Made] = []
-        weight = 0
-        for storage in self.storages:
-            for row in self._session(storage):
-                group.append(row)
-                weight += 1 + row.text // _TEXT
-                if weight >= GROUP:
-                    yield self._sorted(group)
-                    group, weight = [], 0
-        if group:
-            yield self._sorted(group)
-
-    def _sorted(self, group: list[Made]) -> list[Values]:
-        self.rows += len(group)
-        group.sort(key=lambda row: row.began)
-        return [row.values for row in group]
+        for group in grouped(row for storage in self.storages for row in self._session(storage)):
+            self.rows += len(group)
+            yield group
 
     def _session(self, storage: Storage) -> Iterator[Made]:
         stated = manifests.read(storage)
@@ -77,3 +64,22 @@ class Export:
                 segment.complete(row, segment.gathered(segments, loose.pop(name, [])), content=self.content)
                 part.rows[position] = segment.made(row, content=self.content)
             yield from part.rows
+
+
+def grouped(rows: Iterable[Made]) -> Iterator[list[Values]]:
+    """Rows in groups of ``GROUP``, or fewer where they hold much text, each in order of the calls' beginning."""
+    group: list[Made] = []
+    weight = 0
+    for row in rows:
+        group.append(row)
+        weight += 1 + row.text // _TEXT
+        if weight >= GROUP:
+            yield _sorted(group)
+            group, weight = [], 0
+    if group:
+        yield _sorted(group)
+
+
+def _sorted(group: list[Made]) -> list[Values]:
+    group.sort(key=lambda row: row.began)
+    return [row.values for row in group]

@@ -9,6 +9,8 @@ from datetime import UTC
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
 from typing import Any
 
+import orjson
+
 from custody.cost.money import dollars
 from custody.export.call import Row, count, moment
 from custody.export.columns import Column
@@ -24,7 +26,11 @@ Values = tuple[Any, ...]
 
 def values(columns: Sequence[Column], row: Row) -> Values:
     """A row's values, in the order of the columns."""
-    return tuple([_READ[column.kind](column.read(row)) for column in columns])
+    found = []
+    for column in columns:
+        value = column.read(row)
+        found.append(None if value is None else _READ[column.kind](value))
+    return tuple(found)
 
 
 def _string(value: Any) -> str | None:
@@ -74,7 +80,12 @@ def _decimal(value: Any) -> Decimal | None:
 
 
 def _json(value: Any) -> str | None:
-    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits, a lone surrogate: what only Python's own takes
+        return json.dumps(value, separators=(",", ":"))
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
