@@ -16,7 +16,7 @@ from custody.errors import EngineFailed, UsageError
 
 T = TypeVar("T")
 _AHEAD = 4  # jobs a thread of the cluster that are under way or wait to be merged: results are not to pile up
-_JOIN = 30  # seconds within which a scheduler answers
+_JOIN = 10  # seconds within which a scheduler answers
 
 
 class Dask:
