@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from custody.cli.console import say
 from custody.engines import Engine
 from custody.errors import UsageError
 
@@ -43,3 +44,9 @@ def chosen(engine: str | None, workers: int | None) -> Iterator[Engine | None]:
 
     with Dask(address or None, workers or os.cpu_count() or 1) as running:
         yield running
+
+
+def warn_of_damage(places: int) -> None:
+    """Say that a report is without what could not be read."""
+    if places:
+        say(f"custody: {places} damaged places were passed over: see custody verify")

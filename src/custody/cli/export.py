@@ -9,7 +9,7 @@ from typing import IO
 import click
 
 from custody.cli.console import in_line, say
-from custody.cli.engine import chosen, engine_options
+from custody.cli.engine import chosen, engine_options, warn_of_damage
 from custody.cli.stored import open_storage, root_option
 from custody.errors import UsageError
 from custody.export.formats import FORMATS, new_file, writer
@@ -39,8 +39,7 @@ def export(
         else:
             with new_file(out, replace=force) as file:
                 _write(wanted, form, file, terminal=False)
-    if wanted.damaged:
-        say(f"custody: {wanted.damaged} damaged places were passed over: see custody verify")
+    warn_of_damage(wanted.damaged)
     if out is not None:
         say(f"custody: wrote {wanted.rows} calls to {out}")
 

@@ -10,8 +10,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import orjson
-
 from custody.errors import ArchiveDamaged
 from custody.exchange import Chunk, ResponseHead, parse_json
 from custody.export.call import Row
@@ -82,9 +80,9 @@ def read(segments: Segments, name: str, skip: Skip, project: str, experiment: st
     """The rows of a segment, in order of its lines. Raises ArchiveDamaged, OSError."""
     found, scan = SegmentRows(), Fresh(segments, name, skip)
     waiting: dict[str, Exchange] = {}
-    for head, line, place in scan.lines():
+    for head, line, place, fields in scan.lines():
         if head.kind == "call":
-            _settle(found, Row(_parsed(line), place, project, experiment), waiting, content)
+            _settle(found, Row(fields, place, project, experiment), waiting, content)
         elif head.exchange:
             exchange = waiting.get(head.exchange)
             if exchange is None:
@@ -93,14 +91,6 @@ def read(segments: Segments, name: str, skip: Skip, project: str, experiment: st
     found.numbers, found.damaged = scan.numbers, scan.damaged
     found.loose = {name: exchange.places for name, exchange in waiting.items()}
     return found
-
-
-def _parsed(line: bytes) -> Any:
-    """The object of a line that is known to be one."""
-    try:
-        return orjson.loads(line)
-    except ValueError:  # a lone surrogate, an older Unicode: what Python's own takes
-        return parse_json(line)
 
 
 def _settle(found: SegmentRows, row: Row, waiting: dict[str, Exchange], content: bool) -> None:

@@ -35,8 +35,11 @@ P = TypeVar("P", bound=Part)
 Skip = list[tuple[int, int]]
 
 
-def each(storage: Storage, function: Callable[..., P], *arguments: Any, engine: Engine | None = None) -> Iterator[P]:
-    """``function(segments, name, skip, *arguments)`` of each segment, in order of their names.
+def each(
+    storage: Storage, function: Callable[..., P], *arguments: Any, engine: Engine | None = None,
+    own: Callable[[str], tuple[Any, ...]] = lambda name: (),
+) -> Iterator[P]:  # fmt: skip
+    """``function(segments, name, skip, *arguments, *own(name))`` of each segment, in order of their names.
 
     Args:
         function: to be pickled by its name where there is an engine. ``skip`` are ranges of numbers of lines that do
@@ -45,15 +48,17 @@ def each(storage: Storage, function: Callable[..., P], *arguments: Any, engine: 
     segments = Segments(storage)
     names = [name for name, _ in segments.list()]
     if engine is None:
-        parts: Iterable[P] = (function(segments, name, [], *arguments) for name in names)
+        parts: Iterable[P] = (function(segments, name, [], *arguments, *own(name)) for name in names)
     else:
-        parts = engine.map(partial(_elsewhere, function), [(url(storage), name, *arguments) for name in names])
+        parts = engine.map(
+            partial(_elsewhere, function), [(url(storage), name, *arguments, *own(name)) for name in names]
+        )
     seen: dict[str, Ranges] = defaultdict(Ranges)
     for name, part in zip(names, parts, strict=True):
         known = seen[writer_of(name)]
         before = list(known)
         if not all(known.add_range(first, last) for first, last in part.numbers):
-            part = function(segments, name, before, *arguments)
+            part = function(segments, name, before, *arguments, *own(name))
             known.update(Ranges(part.numbers))
         yield part
 
@@ -90,16 +95,19 @@ class Fresh:
         self._numbers = Ranges(skip)
         self._unusable = 0
 
-    def lines(self) -> Iterator[tuple[LineHead, bytes, Place]]:
-        """Raises ArchiveDamaged for a format newer than this reader, or a compressed segment without its table."""
+    def lines(self) -> Iterator[tuple[LineHead, bytes, Place, Any]]:
+        """Each with the object of a call line; that of another is None.
+
+        Raises ArchiveDamaged for a format newer than this reader, or a compressed segment without its table.
+        """
         for head, line, place in self._scan.lines():
+            fields = parse_json(line) if head.kind in ("segment", "call") else None
             if head.kind == "segment":
-                opening = parse_json(line)
-                check_format(place.segment, opening if isinstance(opening, dict) else {})
-            elif head.kind == "call" and summary(line) is None:
+                check_format(place.segment, fields if isinstance(fields, dict) else {})
+            elif head.kind == "call" and (summary(line) is None or not isinstance(fields, dict)):
                 self._unusable += 1
             elif self._numbers.add(head.seq):
-                yield head, line, place
+                yield head, line, place, fields
 
     @property
     def numbers(self) -> list[tuple[int, int]]:
