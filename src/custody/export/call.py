@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from custody.cost.money import dollars, plain
 from custody.cost.names import vendor as vendor_by_name
 from custody.journal.scan import Place
 from custody.report.cost import cost_of
@@ -81,6 +82,13 @@ class Row:
     @property
     def reused_from(self) -> Any:
         return part(self.line, "reused_from").get("session")
+
+    @property
+    def usd(self) -> str | None:
+        """The cost as a decimal string."""
+        stated = self.cost.get("cost_usd")
+        amount = dollars(stated)
+        return None if amount is None else stated if isinstance(stated, str) else plain(amount)
 
     @property
     def cost_source(self) -> Any:

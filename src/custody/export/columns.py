@@ -133,7 +133,7 @@ CUSTODY = (
     Column("custody.attempts", "attempts", "integer", "", "how many `attempts` there are", lambda row: row.attempts),
     Column("custody.vendor", "vendor", "string", "", "`model_forensics.vendor`", _forensics("vendor")),
     Column("custody.cost_usd", "cost_usd", "string", "US dollars", "`cost.cost_usd`, exact",
-           lambda row: row.cost.get("cost_usd")),
+           lambda row: row.usd),
     Column("custody.cost", "cost", "decimal", "US dollars", "the same as a number, rounded at the 18th place",
            lambda row: row.cost.get("cost_usd"), True),
     Column("custody.cost_status", "cost_status", "string", "", "`cost.status`", lambda row: row.cost.get("status")),

@@ -33,11 +33,13 @@ class Exchange:
     """What was seen of an exchange before its call line.
 
     Attributes:
+        asked: its request line was seen.
         url: of its request.
         raw: its lines, where the content is wanted.
         places: of its lines, with their kinds.
     """
 
+    asked: bool = False
     url: str | None = None
     raw: list[bytes] = field(default_factory=list)
     places: list[tuple[str, Place]] = field(default_factory=list)
@@ -46,7 +48,7 @@ class Exchange:
         """A line of it."""
         self.places.append((kind, place))
         if kind == "request":
-            self.url = url_of(line)
+            self.asked, self.url = True, url_of(line)
         if content:
             self.raw.append(line)
 
@@ -89,7 +91,7 @@ def read(segments: Segments, name: str, skip: Skip, project: str, experiment: st
                 exchange = waiting[head.exchange] = Exchange()
             exchange.add(head.kind, line, place, content=content)
     found.numbers, found.damaged = scan.numbers, scan.damaged
-    found.loose = {name: exchange.places for name, exchange in waiting.items()}
+    found.loose.update((name, exchange.places) for name, exchange in waiting.items())
     return found
 
 
@@ -100,7 +102,7 @@ def _settle(found: SegmentRows, row: Row, waiting: dict[str, Exchange], content:
     names = [a["exchange"] for a in attempts if isinstance(a, dict) and isinstance(a.get("exchange"), str)]
     seen = {name: waiting.pop(name) for name in names if name in waiting}
     exchange = seen.get(last) if isinstance(last, str) else None
-    if isinstance(last, str) and (exchange is None or exchange.url is None):
+    if isinstance(last, str) and (exchange is None or not exchange.asked):
         found.wanting[len(found.rows)] = last, row
         if exchange is not None:
             found.loose[last] = exchange.places
