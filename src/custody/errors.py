@@ -21,6 +21,7 @@
     ├── StorageError                exit 1: the storage refused
     │   ├── ArchiveUnavailable      no further paid call until the archive works
     │   └── AnswerNotArchived       the vendor answered, nothing could keep it; carries the answer
+    ├── EngineFailed                exit 1: a cluster could not do its work
     ├── ArchiveDamaged              exit 1: bytes on disk are not what was written
     └── ReplayError                 exit 1
         ├── ReplayMiss              strict mode, and the archive has no such answer
@@ -130,6 +131,12 @@ class AnswerNotArchived(StorageError):
         super().__init__(message)
         self.status = status
         self.body = body
+
+
+class EngineFailed(CustodyError):
+    """The cluster that was to do the work did not; nothing was changed."""
+
+    exit_code = 1
 
 
 class ArchiveDamaged(CustodyError):

@@ -6,19 +6,22 @@ import csv
 import io
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import click
 
 from custody.cli.console import print_json, print_pairs, say
-from custody.cli.stored import json_option, open_session, root_option, session_argument
+from custody.cli.engine import chosen, engine_options, warn_of_damage
+from custody.cli.stored import json_option, open_session, open_storage, root_option, session_argument
 from custody.cli.table import Column, print_rows
 from custody.cost import load
 from custody.cost.money import dollars
+from custody.engines import Engine
 from custody.errors import UsageError
-from custody.report.cost import DIMENSIONS, Sum, methods, named, shown, sums
+from custody.report.cost import DIMENSIONS, Sum, named, shown
 from custody.report.cost_plot import bars
 from custody.report.repricing import Repriced, append, reprice
+from custody.report.tally import Tally, tallied
+from custody.sessions import manifest as manifests
 
 
 class _Cost(click.Group):
@@ -40,28 +43,46 @@ def cost() -> None:
 @click.option("--by", help=f"A row for each {', '.join(DIMENSIONS)}, or label of the scope (corpus_file, ...).")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, amounts exact.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write bars to a file in SVG.")
+@engine_options
 @root_option
 @json_option
-def of(session: str, by: str | None, as_csv: bool, plot: str | None, root: str, as_json: bool) -> None:
+def of(
+    session: str, by: str | None, as_csv: bool, plot: str | None, engine: str | None, workers: int | None, root: str,
+    as_json: bool,
+) -> None:  # fmt: skip
     """What SESSION cost, as its calls were priced when they were made."""
-    opened = open_session(session, root)
-    lines = [call.fields for call in opened.calls()]
-    given = opened.replays()
-    if by is not None and by not in DIMENSIONS and not any(by in line["scope"] for line in lines):
-        raise UsageError(f"no call of {opened.manifest.session} has a label {by!r}; there are: {_labels(lines)}")
-    whole = sums(lines, given).get("", Sum())
-    groups = sums(lines, given, by or "model")
+    with chosen(engine, workers) as running:
+        name, tally = _tally(session, root, by or "model", running)
+    if by is not None and by not in DIMENSIONS and by not in tally.labels:
+        raise UsageError(
+            f"no call of {name} has a label {by!r}; there are: {', '.join(sorted(tally.labels)) or 'none'}"
+        )
+    whole, groups = tally.whole, tally.ordered
     if plot:
-        _write(plot, bars(groups, f"{opened.manifest.session}: cost by {by or 'model'}, {whole.sentence}"))
+        _write(plot, bars(groups, f"{name}: cost by {by or 'model'}, {whole.sentence}"))
         say(f"custody: wrote {plot}")
     if as_json:
         parts = [{"value": name, **part.as_dict()} for name, part in groups.items()]
-        print_json({"session": opened.manifest.session, **whole.as_dict(), "by": by or "model", "groups": parts,
-                    "methods": methods(list(lines), given)})  # fmt: skip
+        print_json({"session": name, **whole.as_dict(), "by": by or "model", "groups": parts,
+                    "methods": tally.methods})  # fmt: skip
     elif as_csv:
         click.echo(_csv(by or "model", groups), nl=False)
     else:
-        _print(by or "model", groups, whole, methods(list(lines), given))
+        _print(by or "model", groups, whole, tally.methods)
+
+
+def _tally(session: str, root: str, by: str, engine: Engine | None) -> tuple[str, Tally]:
+    """The session's id, and its sums: from its index, or from all its segments where an engine reads them."""
+    if engine is not None:
+        storage = open_storage(session, root)
+        told = tallied(storage, by, engine)
+        warn_of_damage(told.damaged)
+        return manifests.read(storage).session, told.tally
+    opened, tally = open_session(session, root), Tally(by)
+    given = opened.replays()
+    for call in opened.calls():
+        tally.add(call.fields, given[call.id])
+    return opened.manifest.session, tally
 
 
 def _print(by: str, groups: dict[str, Sum], whole: Sum, sentence: str) -> None:
@@ -108,10 +129,6 @@ def _csv(by: str, groups: dict[str, Sum]) -> str:
         label = f"'{value}" if value[:1] in "=+-@\t\r" else value  # no spreadsheet takes it for a formula
         writer.writerow([label, *(fields[name] for name in names), sum(part.unpriced.values())])
     return out.getvalue()
-
-
-def _labels(lines: list[dict[str, Any]]) -> str:
-    return ", ".join(sorted({name for line in lines for name in line["scope"]})) or "none"
 
 
 @cost.command("reprice")

@@ -11,11 +11,15 @@ from typing import Any
 import click
 
 from custody.cli.console import print_json, print_pairs, safe
-from custody.cli.stored import json_option, one_id, open_session, root_option, session_argument, short_ids
+from custody.cli.engine import chosen, engine_options, warn_of_damage
+from custody.cli.stored import json_option, one_id, open_session, open_storage, root_option, session_argument, short_ids
 from custody.cli.table import Column, print_rows
+from custody.engines import Engine
 from custody.report import forensics as report
+from custody.report.call_lines import gathered
 from custody.report.forensics import USAGE, Group, Row, Value
-from custody.report.stored import StoredSession
+from custody.sessions import manifest as manifests
+from custody.sessions.manifest import Manifest
 
 _GROUP_COLUMNS = (
     Column("requested"),
@@ -66,17 +70,20 @@ _CALL_COLUMNS = (
 @click.option(
     "--call", "wanted", metavar="ID", help="One call, every value with its evidence; an id or the end of one."
 )
+@engine_options
 @root_option
 @json_option
-def forensics(session: str, wanted: str | None, root: str, as_json: bool) -> None:
+def forensics(
+    session: str, wanted: str | None, engine: str | None, workers: int | None, root: str, as_json: bool
+) -> None:
     """Who answered the calls of SESSION: models, vendors, versions, usage, times, each value with its evidence.
 
     The flags are explained in docs/forensics.md.
     """
-    opened = open_session(session, root)
-    lines = report.in_order(call.fields for call in opened.archive.calls.values())
+    with chosen(engine, workers) as running:
+        manifest, lines = _lines(session, root, running)
     if wanted is not None:
-        name = one_id((str(line.get("id")) for line in lines), wanted, opened.manifest.session)
+        name = one_id((str(line.get("id")) for line in lines), wanted, manifest.session)
         row = next(row for row in report.rows(lines) if row.id == name)
         if as_json:
             print_json(row.as_dict())
@@ -85,9 +92,9 @@ def forensics(session: str, wanted: str | None, root: str, as_json: bool) -> Non
         return
     found = report.groups(report.rows(lines))
     if as_json:
-        _stream_json(opened, found, lines)
+        _stream_json(manifest, found, lines)
         return
-    _print_groups(opened, found, len(lines))
+    _print_groups(manifest, found, len(lines))
     if lines:
         click.echo()
         short = short_ids(str(line.get("id")) for line in lines)
@@ -95,9 +102,19 @@ def forensics(session: str, wanted: str | None, root: str, as_json: bool) -> Non
     _print_sums(found)
 
 
-def _stream_json(opened: StoredSession, found: list[Group], lines: list[Mapping[str, Any]]) -> None:
+def _lines(session: str, root: str, engine: Engine | None) -> tuple[Manifest, list[Mapping[str, Any]]]:
+    """Call lines in order: from the session's index, or from all its segments where an engine reads them."""
+    if engine is None:
+        opened = open_session(session, root)
+        return opened.manifest, report.in_order(call.fields for call in opened.archive.calls.values())
+    storage = open_storage(session, root)
+    found = gathered(storage, engine)
+    warn_of_damage(found.damaged)
+    return manifests.read(storage), report.in_order(found.lines)
+
+
+def _stream_json(manifest: Manifest, found: list[Group], lines: list[Mapping[str, Any]]) -> None:
     """One object; the calls, one a line, are written as they are made."""
-    manifest = opened.manifest
     head = {
         "session": manifest.session,
         "project": manifest.project,
@@ -114,8 +131,8 @@ def _stream_json(opened: StoredSession, found: list[Group], lines: list[Mapping[
     write("\n]}\n")
 
 
-def _print_groups(opened: StoredSession, found: list[Group], calls: int) -> None:
-    click.echo(f"{safe(opened.manifest.session)}: {calls} calls, {len(found)} combinations of model and vendor\n")
+def _print_groups(manifest: Manifest, found: list[Group], calls: int) -> None:
+    click.echo(f"{safe(manifest.session)}: {calls} calls, {len(found)} combinations of model and vendor\n")
     if found:
         print_rows(_GROUP_COLUMNS, lambda: map(_group_cells, found))
 

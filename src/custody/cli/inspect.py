@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from custody import layout
 from custody.cli.console import in_line, print_json, print_pairs, print_table, safe
+from custody.cli.engine import chosen, engine_options
 from custody.cli.stored import json_option as _json
-from custody.cli.stored import one_id, open_session
+from custody.cli.stored import one_id, open_session, open_storage
 from custody.cli.stored import root_option as _root
 from custody.cli.stored import session_argument as _session
 from custody.journal import lines
@@ -20,7 +20,6 @@ from custody.report import pending, team
 from custody.report.cost import shown
 from custody.report.stored import Answer, Call, Frame, StoredSession
 from custody.report.verify import verify as verify_session
-from custody.storage.folders import at, folder
 
 
 @click.command()
@@ -222,11 +221,15 @@ def _frame_dict(frame: Frame) -> dict[str, Any]:
 @_root
 @click.option("--deep", is_flag=True, help="Recompute every SHA-256, besides the checksum of every line.")
 @click.option("--processes", type=click.IntRange(1), help="Work in so many processes; the number of cores by default.")
+@engine_options
 @_json
-def verify(session: str, root: str, deep: bool, processes: int | None, as_json: bool) -> None:
+def verify(
+    session: str, root: str, deep: bool, processes: int | None, engine: str | None, workers: int | None, as_json: bool
+) -> None:
     """Check every byte of SESSION against what it says of itself. Exits 0 sound, 1 not, 2 misuse."""
-    storage = at(layout.find_session(folder(root), session))
-    verdict = verify_session(storage, deep=deep, processes=processes or os.cpu_count() or 1)
+    storage = open_storage(session, root)
+    with chosen(engine, workers) as running:
+        verdict = verify_session(storage, deep=deep, processes=processes or os.cpu_count() or 1, engine=running)
     if as_json:
         print_json(verdict.as_dict())
     else:

@@ -28,6 +28,8 @@ COMMANDS = {
     "forensics": "forensics",
     "cost": "cost",
     "estimate": "estimate",
+    "export": "export",
+    "sql": "sql",
     "explain-miss": "misses",
     "drift": "drift",
     "init": "init",

@@ -9,7 +9,8 @@ import click
 from custody import layout
 from custody.errors import UsageError
 from custody.report.stored import StoredSession
-from custody.storage.folders import folder
+from custody.storage import Storage
+from custody.storage.folders import at, folder
 
 session_argument = click.argument("session")
 root_option = click.option(
@@ -21,6 +22,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def open_session(session: str, root: str) -> StoredSession:
     """Raises SessionNotFound, UsageError, ArchiveDamaged."""
     return StoredSession(layout.find_session(folder(root), session))
+
+
+def open_storage(session: str, root: str) -> Storage:
+    """A session's bytes, without an index of them. Raises SessionNotFound, UsageError."""
+    return at(layout.find_session(folder(root), session))
 
 
 def one_id(ids: Iterable[str], wanted: str, session: str) -> str:

@@ -54,7 +54,7 @@ def read(segments: Segments, name: str, start: int = 0) -> Reading:
             scan.damage.append(Damage(name, place.offset, place.size, torn=False))
             continue
         if head.kind == "segment":
-            _check_format(name, said)
+            check_format(name, said)
             continue
         found.clean = found.clean and (last is None or head.seq == last + 1)
         last = head.seq
@@ -124,7 +124,8 @@ def loose_line(segments: Segments, name: str, loose: Loose) -> tuple[str, str, P
     return (kind, exchange, place, said) if said is not None else None
 
 
-def _check_format(name: str, opening: dict[str, Any]) -> None:
+def check_format(name: str, opening: dict[str, Any]) -> None:
+    """Raises ArchiveDamaged for a format newer than this reader."""
     version = opening.get("format")
     if isinstance(version, int) and version > lines.FORMAT_VERSION:
         raise ArchiveDamaged(

@@ -6,7 +6,7 @@ Everything comes from the call lines, as they were priced when the calls were ma
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, DecimalException
 from typing import Any
@@ -61,10 +61,19 @@ class Sum:
         self.priced += 1
         self.usd = total([self.usd, usd])
         self.saved = total([self.saved, times(usd, Decimal(replays))])
-        self.cache_saved = self.cache_saved + cache_savings(cost)
+        self.cache_saved = total([self.cache_saved, cache_savings(cost)])
         if cost.get("status") == "lower_bound":
             self.beyond[str(cost.get("reason"))] += 1
         self.estimated += cost.get("status") == "estimated"
+
+    def merge(self, other: Sum) -> None:
+        """Add what was added to another one."""
+        for name, value in vars(other).items():
+            own = getattr(self, name)
+            if isinstance(own, Counter):
+                own.update(value)
+            else:
+                setattr(self, name, total([own, value]) if isinstance(own, Decimal) else own + value)
 
     @property
     def known(self) -> Decimal | None:
@@ -117,14 +126,15 @@ class Sum:
 
 def sums(lines: Iterable[Line], replays: Mapping[str, int], by: str | None = None) -> dict[str, Sum]:
     """By value of a dimension or a label, in order of cost; under "" where ``by`` is None."""
-    key = _key(by)
+    key = key_of(by)
     found: dict[str, Sum] = {}
     for line in lines:
         found.setdefault(key(line), Sum()).add(line, replays.get(str(line.get("id")), 0))
     return dict(sorted(found.items(), key=lambda item: (-item[1].usd, item[0])))
 
 
-def _key(by: str | None) -> Callable[[Line], str]:
+def key_of(by: str | None) -> Callable[[Line], str]:
+    """What a call line belongs to, by a dimension or a label."""
     if by is None:
         return lambda line: ""
     if by == "model":
@@ -198,30 +208,35 @@ def named(counts: Mapping[str, int]) -> str:
 
 def methods(lines: list[Line], replays: Mapping[str, int]) -> str:
     """A sentence for a paper's methods section."""
-    if not lines:
+    whole = sums(lines, replays).get("", Sum())
+    tables = {table for line in lines if (table := price_table(line)) is not None}
+    return sentence_for_methods(whole, set(sums(lines, {}, "model")), set(sums(lines, {}, "day")), tables)
+
+
+def sentence_for_methods(whole: Sum, models: Collection[str], days: Collection[str], tables: Collection[str]) -> str:
+    """The same from sums, the models that answered, the days, and the price tables."""
+    if not whole.calls:
         return "No call was made."
-    whole = sums(lines, replays)[""]
-    models = ", ".join(sorted(set(sums(lines, {}, "model"))))
-    days = sorted({str(line.get("started") or "")[:10] for line in lines})
-    when = days[0] if days[0] == days[-1] else f"between {days[0]} and {days[-1]}"
-    text = f"{whole.calls} calls were made to {models} {'on ' if days[0] == days[-1] else ''}{when} (UTC). "
+    first, last = min(days), max(days)
+    when = f"on {first}" if first == last else f"between {first} and {last}"
+    text = f"{whole.calls} calls were made to {', '.join(sorted(models))} {when} (UTC). "
+    by = f" by the vendors' list prices of the day ({'; '.join(sorted(tables))})" if tables else ""
     if whole.known is None:
         text += f"What they cost is {whole.sentence}."
     else:
-        text += f"They cost {whole.sentence}{_by_which_prices(lines)}."
+        text += f"They cost {whole.sentence}{by}."
     if whole.replays:
         saved = "" if whole.known_saved is None else f", which saved {shown(whole.known_saved)}"
         text += f" {whole.replays} answers were replayed from the archive{saved}."
     return text
 
 
-def _by_which_prices(lines: list[Line]) -> str:
-    tables = {
-        f"{source['library']} {source['version']}, SHA-256 {str(source['data_sha256'])[:12]}"
-        for line in lines
-        if (source := _mapping(cost_of(line).get("source"))).get("kind") == "library" and source.get("version")
-    }
-    return f" by the vendors' list prices of the day ({'; '.join(sorted(tables))})" if tables else ""
+def price_table(line: Line) -> str | None:
+    """The library's table by which a call was priced; None where it was priced by another source."""
+    source = _mapping(cost_of(line).get("source"))
+    if source.get("kind") != "library" or not source.get("version"):
+        return None
+    return f"{source['library']} {source['version']}, SHA-256 {str(source['data_sha256'])[:12]}"
 
 
 def _forensics(line: Line, name: str) -> Any:

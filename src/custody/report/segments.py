@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from custody.engines import Engine
 from custody.errors import ArchiveDamaged
 from custody.exchange import parse_json
 from custody.journal import ledger
@@ -20,6 +21,7 @@ from custody.journal.ranges import Ranges
 from custody.journal.scan import Damage, Place, SegmentScan
 from custody.journal.segments import Segments, number_of, writer_of
 from custody.journal.whose import touched
+from custody.report.by_segment import reopened, url
 from custody.storage import Storage
 from custody.storage.local import LocalStorage
 
@@ -56,11 +58,14 @@ class SegmentReport:
 
 
 def check_all(
-    storage: Storage, sizes: Mapping[str, int], known: Mapping[str, ledger.Entry], *, deep: bool, processes: int
-) -> Iterator[SegmentReport]:
-    """Reports of all segments, in order."""
+    storage: Storage, sizes: Mapping[str, int], known: Mapping[str, ledger.Entry], *, deep: bool, processes: int,
+    engine: Engine | None = None,
+) -> Iterator[SegmentReport]:  # fmt: skip
+    """Reports of all segments, in order; from an engine's tasks, one a segment, where there is one."""
     jobs = [(name, deep, deep and known.get(name, ledger.Entry()).sha256 is not None) for name in sizes]
-    if processes > 1 and len(jobs) > 1 and sum(sizes.values()) > ALONE and isinstance(storage, LocalStorage):
+    if engine is not None:
+        yield from engine.map(partial(_check_elsewhere, url(storage)), jobs)
+    elif processes > 1 and len(jobs) > 1 and sum(sizes.values()) > ALONE and isinstance(storage, LocalStorage):
         with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
             yield from pool.map(partial(_check_local, str(storage.root)), *zip(*jobs, strict=True))
     else:
@@ -71,6 +76,10 @@ def check_all(
 
 def _check_local(root: str, name: str, deep: bool, whole: bool) -> SegmentReport:
     return check(Segments(LocalStorage(Path(root), create=False)), name, deep, whole)
+
+
+def _check_elsewhere(where: str, name: str, deep: bool, whole: bool) -> SegmentReport:
+    return check(reopened(where), name, deep, whole)
 
 
 def check(segments: Segments, name: str, deep: bool, whole: bool) -> SegmentReport:

@@ -19,15 +19,14 @@ from custody.journal.archive import Archive, StoredCall
 from custody.report import pending, team
 from custody.report.cost import Sum
 from custody.report.forensics import flagged
+from custody.report.replays import found, replays
 from custody.sessions import manifest as manifests
 from custody.sessions import recovery
 from custody.sessions.state import standing
 from custody.sse import Event
 from custody.storage.folders import at, folder
 
-_BLOCK = 4 * 1024 * 1024
 _EVENT = re.compile(rb'"event":"([a-z_]+)"')
-_REPLAYED = re.compile(rb'"event":"llm_call_replayed","call_id":"([^"\\\x00-\x1f]+)"')
 
 
 class Frame(NamedTuple):
@@ -277,21 +276,8 @@ class StoredSession:
 
     def replays(self) -> Counter[str]:
         """By call, how often its answer was given again."""
-        return self._found(_REPLAYED)
+        return replays(self.storage)
 
     def _events(self) -> Counter[str]:
         """How many of each."""
-        return self._found(_EVENT)
-
-    def _found(self, pattern: re.Pattern[bytes]) -> Counter[str]:
-        """What a pattern finds in the chronolog, which may be long."""
-        found: Counter[str] = Counter()
-        offset, rest = 0, b""
-        try:
-            while block := self.storage.read(layout.CHRONOLOG, offset, _BLOCK):
-                offset += len(block)
-                whole, _, rest = (rest + block).rpartition(b"\n")
-                found.update(name.decode("ascii", "replace") for name in pattern.findall(whole))
-        except FileNotFoundError:
-            pass
-        return found
+        return found(self.storage, _EVENT)

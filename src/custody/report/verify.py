@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from custody import layout
+from custody.engines import Engine
 from custody.errors import ArchiveDamaged, CustodyError, SessionNotFound
 from custody.integrity import chronolog
 from custody.journal import ledger, lines, spill
@@ -51,13 +52,14 @@ class Verdict:
         return vars(self)
 
 
-def verify(storage: Storage, *, deep: bool = False, processes: int = 1) -> Verdict:
+def verify(storage: Storage, *, deep: bool = False, processes: int = 1, engine: Engine | None = None) -> Verdict:
     """Check a session. Raises SessionNotFound where there is nothing to verify.
 
     Args:
         deep: recompute every SHA-256 that a call line or the ledger states, besides the checksum of every line.
         processes: at most so many work at it. They are spawned, so that more than one wants a main module that can
             be imported.
+        engine: what checks the segments, in place of processes of this one.
     """
     try:
         verdict = Verdict(manifests.read(storage).session, deep=deep)
@@ -71,7 +73,7 @@ def verify(storage: Storage, *, deep: bool = False, processes: int = 1) -> Verdi
         verdict.problems.append(str(error))
     known = ledger.read(storage)
     repaired = {writer_of(name) for name, entry in known.items() if entry.repaired}
-    calls = _archive(storage, known, repaired, verdict, processes)
+    calls = _archive(storage, known, repaired, verdict, processes, engine)
     _events(storage, calls, repaired, verdict)
     around = surroundings.check(storage, calls)
     verdict.problems += around.problems
@@ -83,8 +85,9 @@ def verify(storage: Storage, *, deep: bool = False, processes: int = 1) -> Verdi
 
 
 def _archive(
-    storage: Storage, known: dict[str, ledger.Entry], repaired: set[str], verdict: Verdict, processes: int
-) -> set[str]:
+    storage: Storage, known: dict[str, ledger.Entry], repaired: set[str], verdict: Verdict, processes: int,
+    engine: Engine | None,
+) -> set[str]:  # fmt: skip
     """Judge all segments; gives the ids of the calls."""
     segments = Segments(storage)
     sizes = dict(segments.list())
@@ -96,7 +99,7 @@ def _archive(
     numbers: dict[str, Ranges] = defaultdict(Ranges)
     calls: set[str] = set()
     loose: list[SegmentReport] = []
-    for report in check_all(storage, sizes, known, deep=verdict.deep, processes=processes):
+    for report in check_all(storage, sizes, known, deep=verdict.deep, processes=processes, engine=engine):
         if report.foreign:
             verdict.problems.append(f"{report.name} does not belong into {layout.ARCHIVE}/")
             continue
