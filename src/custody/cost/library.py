@@ -7,7 +7,7 @@ know, and nothing for a unit without a rate. Both are refused here.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, DecimalException
 from functools import cache
@@ -24,6 +24,7 @@ from custody.cost.record import Unpriced
 Rates = dict[str, Any]
 """By the library's price key: a Decimal, or its tiered prices."""
 
+_REMEMBERED = 1024  # models whose entry is not looked for again
 _PROVIDERS = {"vertexai": ("google", "anthropic"), "bedrock": ("aws",)}
 
 
@@ -39,9 +40,18 @@ class Table:
     version: str
     sha256: str
     known_until: date
+    _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def model(self, vendor: str, name: str) -> Any:
         """The library's entry for a model. Raises ``Unpriced``."""
+        known = self._known.get((vendor, name))
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[vendor, name] = self._find(vendor, name)
+        return known
+
+    def _find(self, vendor: str, name: str) -> Any:
         asked = list(_PROVIDERS.get(vendor, (vendor,)))
         first = self.providers.get(asked[0])
         asked += [p for p in (getattr(first, "fallback_model_providers", None) or ()) if p not in asked]
@@ -181,5 +191,18 @@ def _parts(rate: Any) -> tuple[tuple[int, Decimal], ...]:
     return ((0, rate.base), *((tier.start, tier.price) for tier in rate.tiers))
 
 
+_listed: dict[int, tuple[Any, Rates]] = {}  # by the identity of the library's own objects, which are held with them
+
+
 def _rates(prices: Any) -> Rates:
+    """Never to be changed: it is given to whoever asks."""
+    listed = _listed.get(id(prices))
+    if listed is None:
+        if len(_listed) >= _REMEMBERED:
+            _listed.clear()
+        listed = _listed[id(prices)] = prices, _read(prices)
+    return listed[1]
+
+
+def _read(prices: Any) -> Rates:
     return {key: value for key, value in vars(prices).items() if not key.startswith("_") and value is not None}

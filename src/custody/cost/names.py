@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 
@@ -48,7 +49,13 @@ _BY_NAME = {alias: vendor for vendor, aliases in _VENDORS.items() for alias in a
 
 def squeezed(text: Any) -> str:
     """Lower case, letters and digits only."""
-    return re.sub(r"[^a-z0-9]", "", str(text).lower())
+    word = str(text)
+    return _squeezed(word) if len(word) <= 100 else _squeezed.__wrapped__(word)
+
+
+@lru_cache(maxsize=1024)
+def _squeezed(word: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
 def vendor(name: Any) -> str | None:

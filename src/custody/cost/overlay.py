@@ -6,7 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import cache, cached_property
@@ -15,6 +15,8 @@ from typing import Any
 
 Entry = dict[str, Any]
 
+_REMEMBERED = 4096  # questions whose answer is not looked for again
+
 
 @dataclass(frozen=True)
 class Overlay:
@@ -22,6 +24,7 @@ class Overlay:
 
     data: Entry
     sha256: str
+    _firsts: dict[Any, Entry | None] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def version(self) -> str:
@@ -45,10 +48,16 @@ class Overlay:
 
     def first(self, kind: str, vendor: str, model: str, day: date | None = None, **wanted: Any) -> Entry | None:
         """The first such entry whose fields are as wanted."""
-        for entry in self.entries(kind, vendor, model, day):
-            if all(entry.get(name) == value for name, value in wanted.items()):
-                return entry
-        return None
+        asked = (kind, vendor, model, day, *wanted.items())
+        try:
+            return self._firsts[asked]
+        except KeyError:
+            pass
+        found = (e for e in self.entries(kind, vendor, model, day) if all(e.get(n) == v for n, v in wanted.items()))
+        if len(self._firsts) >= _REMEMBERED:
+            self._firsts.clear()
+        self._firsts[asked] = next(found, None)
+        return self._firsts[asked]
 
 
 @cache

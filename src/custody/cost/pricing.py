@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal, Inexact
 from typing import Any
 
-from custody.cost import library, names, units
+from custody.cost import library, names, quotes, units
 from custody.cost.call import Call, Terms
 from custody.cost.money import dollars
 from custody.cost.overlay import overlay
@@ -48,6 +48,11 @@ def _fill(made: Bill, call: Call, rates: UserRates | None) -> None:
     counts = classes(call.usage, vendor=call.vendor, operation=call.operation, model=call.model)
     if not call.model:
         raise Unpriced("model_unresolved")
+    asked = quotes.key(call, counts) if rates is None else None
+    quote = quotes.find(asked)
+    if quote is not None:
+        quote.apply(made, counts[0])
+        return
     found = terms(call)
     made.resolved |= {"tier": found.tier, "region": found.region}
     made.estimated, made.beyond = found.estimated, found.beyond
@@ -60,9 +65,12 @@ def _fill(made: Bill, call: Call, rates: UserRates | None) -> None:
         raise Unpriced("usage_missing", "every count is 0")  # no answer uses nothing: somebody did not count
     for name, extra in found.extra.items():
         counts[0].add(name, extra)
+    alike = not found.extra
     for counted in counts:
         run = replace(call, model=names.model(call.vendor, counted.model) or call.model)
-        _charge(made, run, found if run.model == call.model else terms(run), counted, rates)
+        alike = _charge(made, run, found if run.model == call.model else terms(run), counted, rates) and alike
+    if alike:
+        quotes.keep(asked, made)
 
 
 def _reported(call: Call, made: Bill) -> Decimal | None:
@@ -82,13 +90,14 @@ def _reported(call: Call, made: Bill) -> Decimal | None:
     return amount
 
 
-def _charge(made: Bill, call: Call, found: Terms, counted: Counted, rates: UserRates | None) -> None:
+def _charge(made: Bill, call: Call, found: Terms, counted: Counted, rates: UserRates | None) -> bool:
+    """Whether other counts at that time of the day and any other would be charged at the same rates."""
     name = found.model
     agreed = rates.find(call.vendor, name, call.when.day, found.tier, found.region) if rates else None
     if agreed is not None and rates is not None:
         made.source |= {"kind": "user", "rates_sha256": rates.sha256, "agreement": agreed.source or None}
         made.items += [_item(c, n, agreed.rates, call, name, ()) for c, n in counted.classes.items()]
-        return
+        return False
     table = library.table()
     made.source |= {
         "kind": "library",
@@ -121,6 +130,7 @@ def _charge(made: Bill, call: Call, found: Terms, counted: Counted, rates: UserR
             made.items.append(_fee(made, call, name, unit, count, standard))
     for factor in found.factors:
         made.use(factor.entry)
+    return flat and ceiling is None and quotes.is_flat(tier.own) and quotes.goes_by_the_day(model)
 
 
 def _known(call: Call, name: str) -> Any:

@@ -21,15 +21,18 @@ _KNOWN = (
     "cost cost_details is_byok cost_in_usd_ticks prompt_audio_seconds characters input_characters num_sources_used "
     "server_side_tool_usage_details pages_processed search_context_size num_cached_tokens"
 ).split()
-_KNOWN_INSIDE = (
-    "cached_tokens cache_write_tokens text_tokens audio_tokens image_tokens video_tokens cached_tokens_details"
-).split()
-_KNOWN_OUTSIDE = (
-    "reasoning_tokens text_tokens audio_tokens image_tokens video_tokens accepted_prediction_tokens "
-    "rejected_prediction_tokens"
-).split()
+_KNOWN_INSIDE = frozenset(
+    "cached_tokens cache_write_tokens text_tokens audio_tokens image_tokens video_tokens cached_tokens_details".split()
+)
+_KNOWN_OUTSIDE = frozenset(
+    (
+        "reasoning_tokens text_tokens audio_tokens image_tokens video_tokens accepted_prediction_tokens "
+        "rejected_prediction_tokens"
+    ).split()
+)
 _SECONDS = ("seconds", "audio_seconds", "duration_seconds", "duration", "prompt_audio_seconds")
 _CHARACTERS = ("input_characters", "characters", "character_count")
+_AT_TOP = frozenset((*_KNOWN, *_INSIDE, *_OUTSIDE, *_SECONDS, *_CHARACTERS))
 _NO_OUTPUT = ("embeddings", "rerank", "moderations")
 
 
@@ -55,7 +58,7 @@ def read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
         raise Unpriced("usage_inconsistent", "without a total it is unknown whether reasoning is in the output")
     _output(outside, made + reasoning if beside else made, reasoning, counted)
     counted.must_be(total)
-    counted.unknown += unknown_fields(raw, (*_KNOWN, *_INSIDE, *_OUTSIDE, *_SECONDS, *_CHARACTERS))
+    counted.unknown += unknown_fields(raw, _AT_TOP)
     counted.unknown += unknown_fields(inside, _KNOWN_INSIDE, "input.")
     counted.unknown += unknown_fields(outside, _KNOWN_OUTSIDE, "output.")
     if count(raw, "num_sources_used"):
