@@ -9,7 +9,7 @@ from custody import layout
 from custody.storage import Storage
 
 _BLOCK = 4 * 1024 * 1024
-_REPLAYED = re.compile(rb'"event":"llm_call_replayed","call_id":"([^"\\]+)"')
+_REPLAYED = re.compile(rb'"event":"llm_call_replayed","call_id":"([^"\\\x00-\x1f]+)"')
 
 
 def replays(storage: Storage) -> Counter[str]:
