@@ -88,6 +88,9 @@ class LocalStorage:
         finally:
             os.close(fd)
 
+    def modified(self, name: str) -> float:
+        return self._path(name, make=False).stat().st_mtime
+
     def remove(self, name: str) -> None:
         path = self._path(name, make=False)
         with contextlib.suppress(FileNotFoundError):

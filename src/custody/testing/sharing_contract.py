@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from custody.storage import Entry, Storage
+from custody.storage.heartbeats import WORKERS
 
 THREADS = 16
 
@@ -124,8 +125,8 @@ class SharingContract:
             lock = storage.claim("claims.lock", b"token %d" % number)
             assert lock is not None
             lock.release()
-        left = [entry for entry in storage.list() if entry not in before]
-        # One file that all claims share is no trace of a claim.
+        # One file that all claims share is no trace of a claim, nor is what says that their holder is alive.
+        left = [e for e in storage.list() if e not in before and not e.name.startswith(f"{WORKERS}/")]
         assert left in ([], [Entry("claims.lock", 0)]), f"1000 claims left {len(left)} objects"
 
 
