@@ -283,6 +283,18 @@ def test_a_taken_over_claim_is_marked_and_not_removed(server: Server, worker: Ca
     assert again is not None and (again.generation, again.taken_from) == (3, None)
 
 
+def test_what_is_given_back_is_the_dead_ones_again(server: Server, worker: Callable[..., Leases]) -> None:
+    dead, two, three = worker("dead"), worker("two"), worker("three")
+    assert dead.claim("claims.lock", b"token") is not None
+    server.tick(LEASE + 2)
+    taken = two.claim("claims.lock", b"token")
+    assert taken is not None
+    taken.give_back()
+    again = three.claim("claims.lock", b"token")
+    assert again is not None and again.taken_from is not None
+    assert (again.taken_from.worker, again.generation) == ("dead", 3)
+
+
 def test_what_cannot_be_released_now_is_released_later(
     server: Server, worker: Callable[..., Leases], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -107,9 +107,12 @@ class Archive:
         """The complete call of this identity, if there is one.
 
         The first complete answer is the answer; a later one of the same identity is a zombie's. By time, because the
-        order of reading differs between a live reader and the next start.
+        order of reading differs between a live reader and the next start. One that says itself that its claim had been
+        taken over (``superseded``) answers only where there is no other.
         """
         found = [call for call in self._find(identity) if call.answers and call.id not in self._unreadable]
+        if len(found) > 1:
+            found = [call for call in found if call.fields.get("superseded") is not True] or found
         return min(found, key=lambda call: (call.ended, call.id)) if found else None
 
     def discard(self, identity: Identity) -> None:

@@ -14,10 +14,11 @@ from custody.errors import Abort, AnswerNotArchived
 from custody.exchange import Ack, Replay
 from custody.hooks.manager import HookFailure
 from custody.identity import Identity, scope
-from custody.pipeline import outcome, unseen
+from custody.pipeline import claims, outcome, unseen
 from custody.pipeline.isolation import isolated
 from custody.seam.calls import Returned
 from custody.storage import Lock
+from custody.storage.leases import Owner
 from custody.vendor import CallSeam, Source, current
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class LogicalCall:
         mixed: its requests may differ.
         allowed: the call passed everything that may stop it.
         waited: another process had its identity claimed.
+        taken_from: the dead worker that had claimed it, and may have sent it.
+        superseded: another worker took its claim over while it was under way.
         in_doubt: ids of calls that were sent in its place before, without an outcome on record.
         skipped: it is in doubt and not sent again, which uses its number up: the next one is another call.
         level: its number among the calls of the SDK that asked the same, where it may turn out that nothing of
@@ -80,6 +83,8 @@ class LogicalCall:
         self.annotations: dict[str, Any] = {}
         self.source: Source = "wire"
         self.claim: Lock | None = None
+        self.taken_from: Owner | None = None
+        self.superseded = False
         self.allowed = self.waited = self.skipped = False
         self.in_doubt: list[str] = []
         self.attempts: list[LiveTurn] = []
@@ -201,16 +206,25 @@ class LogicalCall:
             self._committed = True
         self.settled = turn.exchange.succeeded
         flow, exchange = self._flow, turn.exchange
+        self.superseded = claims.lost(self.claim)
         with flow.hooks.collecting(self.failures):
             collected = outcome.collect(flow.hooks, exchange)
         record = outcome.call_fields(self, turn, collected, flow.session, flow.sdk_versions(self.plugin), self._started)
         number, _ = flow.journal.append([("call", record)])
         ack = CallAck(self, number, turn, record)
         self._finished(consumed=record["answers"], settled=ack)
+        if self.superseded:
+            self._superseded(turn)
         if exchange.ending != "complete":
             ack.unattended()  # the program has left already, or gets the transport's own error
             return None
         return ack
+
+    def _superseded(self, turn: LiveTurn) -> None:
+        """Its answer is one more attempt. Where the other worker has an answer the program gets that one, if it can."""
+        turn.replay = claims.winner(turn) if turn.exchange.ending == "complete" else None
+        other = turn.replay.call_id if turn.replay is not None else None
+        self._flow.chronolog.event("llm_call_superseded", call_id=self.id, answered_by=other)
 
     def _finished(self, *, consumed: bool, settled: CallAck | None = None) -> None:
         identity, lock = self.identity, self.claim
@@ -230,9 +244,9 @@ class LogicalCall:
         if lock is None:
             return
         if settled is None:
-            lock.release()
+            claims.settle(lock, answered=self.replay is not None, sent=bool(self.attempts))
         else:  # others may look for the answer once it is durable, not before
-            settled.then(lock.release)
+            settled.then(lambda: claims.settle(lock, answered=consumed, sent=True))
 
     @property
     def flow(self) -> Flow:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -41,7 +42,7 @@ from custody.identity.replicates import Replicates
 from custody.integrity.chronolog import Chronolog
 from custody.journal.archive import Archive, StoredCall, replay_head
 from custody.journal.writer import Journal
-from custody.pipeline import explain
+from custody.pipeline import claims, explain
 from custody.pipeline.call import Invocation, LogicalCall
 from custody.pipeline.doubts import Doubts
 from custody.pipeline.in_flight import InFlight
@@ -54,6 +55,8 @@ from custody.storage import Lock, Storage, Watch, Watched
 from custody.vendor import CallSeam, current
 
 log = logging.getLogger("custody")
+
+_LOOK = 0.25  # seconds between looks for an answer that another worker is waiting for
 
 _RETRIED = (408, 409, 429)  # what the SDKs try again, besides 500 and above
 
@@ -88,6 +91,7 @@ class Flow:
     _watch_lock: threading.Lock = field(default_factory=threading.Lock)
     _noted: set[tuple[str, str]] = field(default_factory=set)
     _failures_given: dict[Identity, int] = field(default_factory=dict)
+    _looked: float = 0.0
     _failures_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @isolated
@@ -179,6 +183,8 @@ class Flow:
             answer = True
             if replay is None and self.reuse is not None:
                 replay = self.reuse.answer(self, turn)
+            if replay is not None and call.claim is None and self._is_late(call, replay):
+                return None  # whoever has the claim by now has another answer, or will have
         stored = (failed or self.archive.answer(call.identity)) if replay is not None and call.mixed else None
         own = stored is not None and replay is not None and stored.id == replay.call_id  # else a plugin's own answer
         part = self._own_attempt(stored, replay, turn) if stored is not None and own else replay
@@ -189,6 +195,13 @@ class Flow:
                 self.journal.append([("note", dict(part.note))])
             call.replayed(part, consumed=answer or call.last_failure, final=answer and part is replay)
         return part
+
+    def _is_late(self, call: LogicalCall, replay: Replay) -> bool:
+        """Whether the only answer is that of a worker whose claim was taken over."""
+        if not claims.are_leases(self.storage) or call.identity is None:
+            return False
+        stored = self.archive.answer(call.identity)
+        return stored is not None and stored.id == replay.call_id and claims.superseded(stored)
 
     def failure(self, call: LogicalCall) -> StoredCall | None:
         """In strict mode: the failed call that this one repeats. Each is handed out once, in its order, and the
@@ -241,16 +254,19 @@ class Flow:
             self._refuse(call, SessionEnded(f"{self.session} has ended; nothing was sent"))
         if self.in_flight.holding or self.in_flight.dying:
             return False
-        if call.allowed:
-            return True
         assert call.identity is not None
         try:
+            if call.allowed:
+                if not claims.lost(call.claim):
+                    return True
+                call.claim, call.allowed, call.waited = None, False, True  # another worker has taken it over
             if call.claim is None and not explain.is_conversation(turn.canonical):  # nobody waits for its end
                 call.claim = self._claim(call.identity)
                 if call.claim is None:
                     call.waited = True
-                    return False
-            self._refresh()
+                    return self._answered_by_now(turn)
+            if claims.stale(call.claim):
+                self._refresh()
             turn.replay = self._look_up(turn)
             if turn.replay is not None:
                 self._warn_shared(call.labels)
@@ -266,6 +282,16 @@ class Flow:
                 call, StorageError(f"the archive of {self.session} cannot be read ({error}); nothing was sent")
             )
         return True
+
+    def _answered_by_now(self, turn: LiveTurn) -> bool:
+        """Where a claim stays when its call is answered, whoever waits for it finds the answer in the archive."""
+        if not claims.are_leases(self.storage):
+            return False
+        if time.monotonic() > self._looked + _LOOK:
+            self._looked = time.monotonic()
+            self._refresh()
+        turn.replay = self._look_up(turn)
+        return turn.replay is not None
 
     def _refresh(self) -> None:
         """Take in what other processes have written, where there may be anything."""
@@ -289,8 +315,13 @@ class Flow:
         assert call.identity is not None
         if self.strict or explain.is_conversation(turn.canonical):
             return
-        found = self.doubts.of(call.identity, waited=call.waited)
+        dead = claims.taken_over(call.claim)
+        found = self.doubts.of(call.identity, waited=call.waited or dead is not None)
         call.in_doubt = sorted({fields["call"] for fields in found})
+        if dead is not None:
+            call.taken_from, call.skipped = dead, True
+            claims.report(self, call, dead)
+            call.skipped = False
         if found:
             call.skipped = True
             self.doubts.refuse(found)
@@ -317,7 +348,7 @@ class Flow:
         raise refusal
 
     def _warn_shared(self, labels: scope.Labels) -> None:
-        if not self._shared_warned:
+        if not self._shared_warned and not (claims.are_leases(self.storage) and set(labels) - {"stage"}):
             self._shared_warned = True
             log.warning(
                 "custody: another process has just asked the same in the scope %s, and its answer is used here too. "

@@ -128,6 +128,7 @@ def call_fields(
         },
         "sdk": {"plugin": call.plugin or None, "version": sdk_version or None},
         "transport": exchange.transport,
+        **({"superseded": True} if call.superseded else {}),
         "annotations": call.annotations,
         "hook_failures": [{"plugin": f.plugin, "hook": f.hook, "error": f.error} for f in call.failures],
     }

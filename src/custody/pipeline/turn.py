@@ -140,8 +140,10 @@ class LiveTurn:
             events.event("in_doubt_reconciled", call_id=call.id, in_doubt=call.in_doubt, how=asked.found.how)
             return
         events.event("llm_call_start", call_id=call.id)
-        if call.in_doubt:
+        if call.in_doubt or call.taken_from is not None:
             why = {"reason": asked.reason} if asked is not None else {}
+            if call.taken_from is not None:
+                why |= {"worker": call.taken_from.worker, "holder": call.taken_from.holder}
             events.event("in_doubt_retried", call_id=call.id, in_doubt=call.in_doubt, **why)
 
     @isolated

@@ -63,6 +63,7 @@ def _sync_send(handler: WireHandler, module: ModuleType, streams: Any, transport
         except BaseException:
             turn.abandon()
             raise
+        taken = turn.replay is not None
         if turn.replay is not None:
             response = _replayed(module, streams, request, turn.replay)
         else:
@@ -80,6 +81,10 @@ def _sync_send(handler: WireHandler, module: ModuleType, streams: Any, transport
         if not kwargs.get("stream"):
             try:
                 response.read()
+                if not taken and turn.replay is not None:
+                    # It came late, and another worker has sent the call meanwhile: its answer is the answer.
+                    response = _replayed(module, streams, request, turn.replay)
+                    response.read()
             except BaseException:
                 response.close()
                 raise
@@ -113,6 +118,7 @@ def _async_send(handler: WireHandler, module: ModuleType, streams: Any, transpor
         except BaseException:
             turn.abandon()
             raise
+        taken = turn.replay is not None
         if turn.replay is not None:
             response = _replayed(module, streams, request, turn.replay)
         else:
@@ -130,6 +136,10 @@ def _async_send(handler: WireHandler, module: ModuleType, streams: Any, transpor
         if not kwargs.get("stream"):
             try:
                 await response.aread()
+                if not taken and turn.replay is not None:
+                    # It came late, and another worker has sent the call meanwhile: its answer is the answer.
+                    response = _replayed(module, streams, request, turn.replay)
+                    await response.aread()
             except BaseException:
                 await response.aclose()
                 raise

@@ -191,8 +191,10 @@ class Leases:
             self._unreleased[0]._free()
             self._unreleased.pop(0)
 
-    def _mark(self, state: str) -> bytes:
+    def _mark(self, state: str, dead: Owner | None = None) -> bytes:
         said = {"holder": self.heartbeat.holder, "worker": self.heartbeat.worker, "state": state}
+        if dead is not None:
+            said = {"holder": dead.holder, "worker": dead.worker, "state": dead.state}
         return json.dumps(said).encode() + b"\n"
 
     def _keep_track(self, held: Held) -> Held:
@@ -215,7 +217,7 @@ class Held:
         self.name = _object(prefix, generation) if generation else prefix
         self._lapses = leases.heartbeat.lapses
         self._pid = os.getpid()
-        self._over = False
+        self._over = self._returned = False
 
     @property
     def fresh(self) -> bool:
@@ -254,7 +256,13 @@ class Held:
         if not self.generation or (self.generation == 1 and self._sure() and heartbeat.silent < heartbeat.seconds / 2):
             storage.remove(self.name)
         else:  # somebody may count on it
-            storage.put(self.name, self._leases._mark("released"))
+            owner = self.taken_from if self._returned else None
+            storage.put(self.name, self._leases._mark("released", owner))
+
+    def give_back(self) -> None:
+        """Free it as the dead owner left it from whom it was taken: the next one finds it in doubt, too."""
+        self._returned = self.taken_from is not None
+        self.release()
 
     def keep(self) -> None:
         """It is answered: what it stands for is never to be done again. Nothing is stored: the claim stays, and
