@@ -34,7 +34,10 @@ SEGMENTS = f"{STATE}/segments.jsonl"
 OWNER_LOCK = f"{STATE}/owner.lock"
 MEMBERS_LOCK = f"{STATE}/members.lock"
 CLAIMS = f"{STATE}/claims.lock"
-LOCKS = (OWNER_LOCK, MEMBERS_LOCK, CLAIMS)
+TURN_LOCK = f"{STATE}/turn.lock"
+LOCKS = (OWNER_LOCK, MEMBERS_LOCK, CLAIMS, TURN_LOCK)
+WORKERS = f"{STATE}/workers"
+"""Heartbeats. What workers hold is below the locks' names without ``.lock``."""
 ENVIRONMENT = f"{STATE}/environment_snapshot.json"
 HEAD = f"{STATE}/chronolog_head.json"
 SNAPSHOTS = f"{STATE}/snapshots"

@@ -47,6 +47,8 @@ ROLES: tuple[Role, ...] = (
     Role("session", layout.REQUEST_KEY, "the secret under which request keys are made"),
     Role("session", layout.SEGMENTS, "which segments there are, and what each closed one hashes to"),
     *(Role("session", lock, "a kernel lock; always empty") for lock in layout.LOCKS),
+    Role("session", f"{layout.WORKERS}/<holder>.json", "a worker's sign of life: that it is there"),
+    *(Role("session", f"{lock.removesuffix('.lock')}/", "who holds it, or held it") for lock in layout.LOCKS),
     Role("session", f"{layout.STATE}/stage_<n>_<name>_complete.json", "which entries of a stage are done"),
     Role("session", f"{_STEPS}/<name>.json", "which step or item of a plan is done, and what it keeps"),
     Role("session", layout.BUDGET, "what was reserved and spent of a budget; the last line counts"),

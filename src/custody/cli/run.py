@@ -19,16 +19,17 @@ from custody.builtin import budget
 from custody.cli import names
 from custody.cli.console import say
 from custody.cost.ledger import WHOLE
-from custody.errors import UsageError
+from custody.errors import SessionNotFound, UsageError
 from custody.integrity import chronolog
 from custody.integrity.chronolog import Chronolog
 from custody.pipeline.doubts import POLICIES
 from custody.redact import MASK, Redactor
 from custody.research.definitions import Given
-from custody.sessions import budgets, children, earlier, events, recovery, starting
+from custody.sessions import budgets, children, earlier, recovery, starting, workers
 from custody.sessions import manifest as manifests
 from custody.sessions.starting import Started
 from custody.storage.folders import Folder, at, folder
+from custody.storage.heartbeats import checked_worker
 
 _on_in_doubt = click.option(
     "--on-in-doubt",
@@ -62,6 +63,8 @@ def budget_options(command: Any) -> Any:
 @click.option("--framework", metavar="FILE", help="Frozen as the framework of the experiment.")
 @click.option("--definition", metavar="FILE", help="Frozen as the definition of the experiment.")
 @click.option("--reuse", metavar="SESSION", help="An earlier session's archive may answer, too; marked as such.")
+@click.option("--worker", metavar="NAME", help="Share SESSION with other workers; who comes first creates it.")
+@click.option("--shard", metavar="K/N", help="Of every plan only each N-th item, from the K-th on.")
 @click.option("--accept", multiple=True, metavar="WHAT", help="Go on despite an objection: growth, framework, outside.")
 @_on_in_doubt
 @budget_options
@@ -69,7 +72,7 @@ def budget_options(command: Any) -> Any:
 def run(
     root: str | None, project: str | None, experiment: str | None, session: str | None, new: bool, strict: bool,
     on_in_doubt: str | None, corpus: str | None, framework: str | None, definition: str | None, reuse: str | None,
-    accept: tuple[str, ...], command: tuple[str, ...], **limits: Any,
+    worker: str | None, shard: str | None, accept: tuple[str, ...], command: tuple[str, ...], **limits: Any,
 ) -> NoReturn:  # fmt: skip
     """Run COMMAND with every LLM call recorded: custody run -- python study.py
 
@@ -77,11 +80,15 @@ def run(
     only what is missing is sent.
     """
     must_exist(command[0])
+    if worker is not None:
+        os.environ[workers.ENV_WORKER] = checked_worker(worker)
+    if shard is not None:
+        os.environ[workers.ENV_SHARD] = "/".join(map(str, workers.parsed_shard(shard)))
     implied = names.of_command(command, folder(root or "."))
     if root is None and project is None and experiment is None:
         root = implied.root
     where = folder(root or ".")
-    if session is not None:
+    if session is not None and not _to_be_made(where, session):
         manifest = manifests.read(at(layout.find_session(where, session)))
         implied = names.Names(manifest.project, manifest.experiment)
     project = layout.checked_name("project", implied.project if project is None else project)
@@ -134,6 +141,15 @@ def resume(session: str, root: str, strict: bool, on_in_doubt: str | None, **lim
     sys.exit(_run(started, list(manifest.command), directory, strict=strict, said=policy is not None))
 
 
+def _to_be_made(root: Folder, session: str) -> bool:
+    """Whether this is a worker that may be the first one in its session."""
+    try:
+        layout.find_session(root, session)
+    except SessionNotFound:
+        return workers.name() is not None
+    return False
+
+
 def _budget(options: dict[str, Any]) -> dict[str, Any]:
     stated = budgets.limits(**{name: value for name, value in options.items() if value is not None})
     return {WHOLE: stated} if stated else {}
@@ -147,7 +163,8 @@ def _begin_budget(started: Started, stated: dict[str, Any]) -> None:
 
 
 def _run(started: Started, command: list[str], directory: Path, *, strict: bool, said: bool) -> int:
-    verb = "continuing" if started.resumed else "recording into"
+    worker = workers.name()
+    verb = "joining" if worker and not started.report else "continuing" if started.resumed else "recording into"
     if started.resumed and started.finished_before:
         verb = "replaying the finished"
     say(f"custody: {verb} {started.manifest.session} ({started.path})")
@@ -164,10 +181,17 @@ def _run(started: Started, command: list[str], directory: Path, *, strict: bool,
     redactor = Redactor()
     redactor.learn_environment(os.environ)
     log = Chronolog(at(started.path).shared_log(layout.CHRONOLOG), redactor)
-    events.end(started.path, started.manifest, log, outcome, exit_code=code if code >= 0 else None,
-                        signal=signal.Signals(-code).name if code < 0 else None)  # fmt: skip
-    _summary(started, seen, code)
+    last = workers.end(
+        started.path, started.storage, started.manifest, log, outcome, exit_code=code if code >= 0 else None,
+        signal=signal.Signals(-code).name if code < 0 else None,
+    )  # fmt: skip
+    if worker is None:
+        _summary(started, seen, code)
+    else:
+        going_on = "it was the last one: the session has ended" if last else "other workers go on"
+        say(f"custody: worker {worker} of {started.manifest.session} ended with exit code {code}; {going_on}")
     started.owner.release()
+    workers.close(started.storage)
     return code if code >= 0 else 128 - code
 
 

@@ -211,6 +211,7 @@ class LogicalCall:
             collected = outcome.collect(flow.hooks, exchange)
         record = outcome.call_fields(self, turn, collected, flow.session, flow.sdk_versions(self.plugin), self._started)
         number, _ = flow.journal.append([("call", record)])
+        flow.ended += 1
         ack = CallAck(self, number, turn, record)
         self._finished(consumed=record["answers"], settled=ack)
         if self.superseded:

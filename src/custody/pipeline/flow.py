@@ -92,6 +92,7 @@ class Flow:
     _noted: set[tuple[str, str]] = field(default_factory=set)
     _failures_given: dict[Identity, int] = field(default_factory=dict)
     _looked: float = 0.0
+    ended: int = 0
     _failures_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @isolated

@@ -17,6 +17,7 @@ from custody.errors import UsageError
 from custody.identity import scope
 from custody.integrity.chronolog import Chronolog
 from custody.research.matrix import DOCUMENT, RUN, Item, Matrix
+from custody.research.order import Order
 from custody.research.progress import Shown
 from custody.research.queue import PlanRecord, Queue
 from custody.research.stages import NOTHING, Stage, Stages, Work
@@ -40,9 +41,10 @@ class Plan:
 
     def __init__(
         self, matrix: Matrix, stages: Stages, chronolog: Chronolog, queue: Queue, *,
-        skip_complete: bool, progress: bool | None, agent: str | None,
+        skip_complete: bool, progress: bool | None, agent: str | None, order: Order | None = None,
     ) -> None:  # fmt: skip
         self.matrix = matrix
+        self._order = order or Order()
         self._stages, self._chronolog, self._queue = stages, chronolog, queue
         self._skip, self._progress, self._agent = skip_complete, progress, agent
         self._failed: set[str] = set()
@@ -51,10 +53,14 @@ class Plan:
         return len(self.matrix)
 
     def __iter__(self) -> Iterator[Item]:
-        return _Walk(self, iter(self.matrix))
+        return _Walk(self)
 
     def __aiter__(self) -> AsyncIterator[Item]:
-        return _Walk(self, iter(self.matrix))
+        return _Walk(self)
+
+    def _items(self, label: str) -> Iterator[tuple[int, Item]]:
+        """The items in the order of this worker. Taken from here one at a time, each is a worker's own."""
+        return self._order.walk(self.matrix, f"{label}\0{scope.canonical(scope.current().labels)}")
 
     def fail(self, item: Item) -> None:
         """Say that an item is not complete, though its body goes on: it stays pending."""
@@ -88,16 +94,30 @@ class Plan:
                 stop.set()
                 raise
 
+        results: list[Any] = [None] * len(self.matrix)
+        items, one_at_a_time = self._items(name), threading.Lock()
+
+        def worker() -> None:
+            while not stop.is_set():
+                with one_at_a_time:
+                    place, item = next(items, (-1, None))
+                if item is None:
+                    return
+                results[place] = work(item)
+
         try:
             if workers == 1:
-                return [work(item) for item in self.matrix]
+                worker()
+                return results
             with ThreadPoolExecutor(workers, thread_name_prefix="custody-plan") as pool:
-                futures: list[Future[Any]] = [pool.submit(work, item) for item in self.matrix]
+                futures: list[Future[None]] = [pool.submit(worker) for _ in range(min(workers, len(self.matrix)))]
                 try:
-                    return [future.result() for future in futures]
+                    for future in futures:
+                        future.result()
                 except BaseException:  # an interrupt, too: nothing new, and what is paid for is waited for
                     stop.set()
                     raise
+            return results
         finally:
             run.close()
 
@@ -105,7 +125,7 @@ class Plan:
         """``map`` for a coroutine function, at most ``workers`` in flight."""
         _at_least_one(workers)
         name, run = _name(function), _Run(self, _name(function))
-        items, results = iter(enumerate(self.matrix)), [None] * len(self.matrix)
+        items, results = self._items(name), [None] * len(self.matrix)
         failures: list[BaseException] = []
 
         async def worker() -> None:
@@ -196,8 +216,9 @@ class _Entered:
 class _Walk:
     """Iterates over a plan; the scope of an item is left when the next one is asked for, or nobody asks any more."""
 
-    def __init__(self, plan: Plan, items: Iterator[Item]) -> None:
-        self._plan, self._items = plan, items
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._items: Iterator[tuple[int, Item]] = iter(())
         self._run: _Run | None = None
         self._entered: _Entered | None = None
         self._item: Item | None = None
@@ -211,8 +232,9 @@ class _Walk:
     def __next__(self) -> Item:
         if self._run is None:
             self._run = _Run(self._plan, ITEM)
+            self._items = self._plan._items(ITEM)
         self._complete()
-        for item in self._items:
+        for _, item in self._items:
             entered = self._run.item(item, ITEM)
             entered.__enter__()
             self._entered, self._item = entered, item

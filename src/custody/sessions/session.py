@@ -19,7 +19,7 @@ from custody.research.plan import Plan
 from custody.research.queue import Queue
 from custody.research.results import Results
 from custody.research.stages import NOTHING, Stage, Stages
-from custody.sessions import budgets, ends
+from custody.sessions import budgets, ends, workers
 from custody.sessions.budgets import Budget
 from custody.sessions.manifest import Manifest
 from custody.storage import Storage
@@ -192,7 +192,7 @@ class Session:
         queue = self._queue = self._queue or Queue(self.storage, self.flow.redactor, self.id)
         return Plan(
             matrix, self.stages, self.flow.chronolog, queue,
-            skip_complete=skip_complete, progress=progress, agent=agent,
+            skip_complete=skip_complete, progress=progress, agent=agent, order=workers.order(self.storage),
         )  # fmt: skip
 
     @property

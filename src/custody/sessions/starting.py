@@ -29,7 +29,19 @@ from custody.pipeline.flow import Flow
 from custody.redact import Redactor
 from custody.research.definitions import Given
 from custody.research.matrix import Document
-from custody.sessions import binding, budgets, children, doubts, earlier, ends, events, process, recovery, state
+from custody.sessions import (
+    binding,
+    budgets,
+    children,
+    doubts,
+    earlier,
+    ends,
+    events,
+    process,
+    recovery,
+    state,
+    workers,
+)
 from custody.sessions import manifest as manifests
 from custody.sessions.choice import Chosen, agree, choose
 from custody.sessions.manifest import Manifest
@@ -37,6 +49,7 @@ from custody.sessions.session import Session
 from custody.stamps import stamp
 from custody.storage import Lock, Storage
 from custody.storage.folders import Folder, folder
+from custody.storage.leases import Leased
 
 log = logging.getLogger("custody")
 
@@ -149,6 +162,7 @@ class Started:
     """A session that this process owns; capture is not necessarily active here."""
 
     path: Folder
+    storage: Storage
     manifest: Manifest
     resumed: bool
     report: dict[str, Any]
@@ -177,26 +191,34 @@ def start(
     redactor = Redactor(installed.hooks.redaction_patterns())
     redactor.learn_environment(os.environ)
     prepared = binding.prepare(root, layout.experiment_path(root, project, experiment), given or Given(), redactor)
-    chosen = choose(root, project, experiment, session, new=new)
-    storage = installed.hooks.open_storage(str(chosen.path), create=True)
-    owner = state.take(storage, layout.OWNER_LOCK, shared=False)
-    if owner is None:
-        raise SessionBusy(f"session {chosen.path.name} has just been opened by another process; --new starts another")
-    try:
-        taken = _take(
-            chosen,
-            storage,
-            owner,
-            redactor,
-            policy,
-            lambda: manifests.new(root, chosen.path.name, project, experiment, command),
-        )
-        binding.begin(prepared, chosen.path, storage, redactor, project)
-        taken.documents = prepared.documents
-        return taken
-    except BaseException:
-        owner.release()
-        raise
+    worker = workers.name()
+    chosen = (choose if worker is None else workers.choose)(root, project, experiment, session, new=new)
+    storage = workers.shared(installed.hooks.open_storage(str(chosen.path), create=True))
+    with workers.turn(storage):
+        owner = state.take(storage, layout.OWNER_LOCK, shared=worker is not None)
+        if owner is None:
+            raise SessionBusy(
+                f"session {chosen.path.name} has just been opened by another process; --new starts another"
+            )
+        try:
+            at_work = False
+            if worker is not None:
+                chosen, at_work = workers.before(chosen, storage)
+            taken = _take(
+                chosen,
+                storage,
+                owner,
+                redactor,
+                policy,
+                lambda: manifests.new(root, chosen.path.name, project, experiment, command),
+                at_work=at_work,
+            )
+            binding.begin(prepared, chosen.path, storage, redactor, project)
+            taken.documents = prepared.documents
+            return taken
+        except BaseException:
+            owner.release()
+            raise
 
 
 def _take(
@@ -206,11 +228,21 @@ def _take(
     redactor: Redactor,
     policy: Policy,
     manifest_of_new: Callable[[], Manifest],
+    *,
+    at_work: bool = False,
 ) -> Started:
-    """What the owner of a session does before anything else in it."""
+    """What the owner of a session does before anything else in it. ``at_work``: other workers are there, and have
+    done it; what they have in hand only looks like a crash's leavings."""
     if chosen.before is None:
         manifests.write(storage, manifest_of_new(), redactor)
     manifest = manifests.read(storage)
+    chronolog = Chronolog(storage.shared_log(layout.CHRONOLOG), redactor)
+    if at_work:
+        archive = Archive(storage)
+        archive.refresh()
+        workers.began(chronolog, manifest)
+        decided = doubts.decide(policy, [], manifest.session)
+        return Started(chosen.path, storage, manifest, False, {}, owner, archive, on_in_doubt=decided)
     spilled = spill.take_in(manifests.unique_name(storage), storage)
     archive = Archive(storage)
     archive.refresh()
@@ -218,7 +250,6 @@ def _take(
     found = recovery.report(archive, manifest.session)
     decided = doubts.decide(policy, found["in_doubt"], manifest.session)
     found["on_in_doubt"] = decided
-    chronolog = Chronolog(storage.shared_log(layout.CHRONOLOG), redactor)
     event, fields = "session_start", {}
     if chosen.before is not None:
         event = "session_resume"
@@ -231,10 +262,12 @@ def _take(
         recovery.write(storage, found, redactor)
     chronolog.event(event, session_id=manifest.session, pid=os.getpid(), **fields)
     events.project_event(chosen.path, manifest, redactor, event)
+    if workers.name() is not None:
+        workers.began(chronolog, manifest)
     finished = chosen.before is not None and chosen.before.state == "finished"
     if chosen.before is not None:
         closing.adopt(archive)
-    return Started(chosen.path, manifest, chosen.before is not None, found, owner, archive, finished, decided)
+    return Started(chosen.path, storage, manifest, chosen.before is not None, found, owner, archive, finished, decided)
 
 
 def activate(started: Started, *, joined: bool, strict: bool, budget: dict[str, Any] | None = None) -> Session:
@@ -272,7 +305,7 @@ def _activate(
     hooks = installed.hooks
     redactor = Redactor(hooks.redaction_patterns())
     redactor.learn_environment(os.environ)
-    storage = hooks.open_storage(str(path), create=not joined)
+    storage = started.storage if started else workers.shared(hooks.open_storage(str(path), create=False))
     manifest = manifests.read(storage)
     member = state.take(storage, layout.MEMBERS_LOCK, shared=True)
     if member is None:
@@ -315,6 +348,8 @@ def _activate(
     report, resumed = (started.report, started.resumed) if started else ({}, False)
     opened = Session(manifest, path, storage, flow, resumed, joined, report, budget or {}, _close)
     hooks.session_opened(opened.record)
+    if isinstance(storage, Leased):
+        storage.leases.heartbeat.facts = lambda: {"calls": flow.ended, "claims": storage.leases.held}
     installed.flow = installed.last = flow
     _active = opened
     ends.watch(opened)
@@ -349,12 +384,13 @@ def _finish(opened: Session, outcome: str, fields: dict[str, Any]) -> None:
         outcome, fields = "failed", {**fields, "records": "lost"}
         log.error("custody: %d lines of %s are NOT ARCHIVED", opened.flow.journal.lost, opened.id)
     if not opened.joined:
-        events.end(opened.path, opened.manifest, opened.flow.chronolog, outcome, **fields)
+        workers.end(opened.path, opened.storage, opened.manifest, opened.flow.chronolog, outcome, **fields)
     opened.flow.hooks.session_closed(opened.record)
     ends.unwatch(opened)
     children.restore()
     while _locks:
         _locks.pop().release()
+    workers.close(opened.storage)
     _active = None
 
 

@@ -9,7 +9,9 @@ from typing import Literal, NamedTuple
 
 from custody import layout
 from custody.integrity import chronolog
-from custody.storage import Lock, Storage
+from custody.storage import Clocked, Lock, Storage
+from custody.storage.heartbeats import Heartbeat
+from custody.storage.leases import Leased
 
 State = Literal["running", "finished", "failed", "interrupted"]
 
@@ -28,23 +30,34 @@ class Standing(NamedTuple):
 
 def standing(storage: Storage) -> Standing:
     """``interrupted`` is a session that nobody ended and that is not alive."""
-    ended: State | None = None
+    found = ended(storage)
+    return Standing("running", found.pid) if is_alive(storage) else found
+
+
+def ended(storage: Storage) -> Standing:
+    """How it stands if nobody has it open."""
+    end: State | None = None
     pid = None
     size = next((e.size for e in storage.list(layout.CHRONOLOG) if e.name == layout.CHRONOLOG), 0)
     for event in chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _SESSION):
         if event["event"] in ("session_start", "session_resume"):
             pid = event.get("pid")
             break
-        if event["event"] == "session_end" and ended is None:
-            ended = _ENDS.get(str(event.get("outcome")), "failed")
-    if is_alive(storage):
-        return Standing("running", pid)
-    return Standing(ended or "interrupted", pid)
+        if event["event"] == "session_end" and end is None:
+            end = _ENDS.get(str(event.get("outcome")), "failed")
+    return Standing(end or "interrupted", pid)
 
 
 def is_alive(storage: Storage) -> bool:
-    """Whether a process has the session open. A look at a read-only copy says no."""
+    """Whether a process has the session open. A look at a read-only copy says no. Workers of other machines are
+    alive as long as their lease lasts, by this machine's clock."""
     try:
+        if isinstance(storage, Clocked):
+            look = Heartbeat(storage, beating=False)
+            if any(seen.state == "alive" for seen in look.others(now=time.time())):
+                return True
+        if isinstance(storage, Leased):
+            return False  # whoever has a lock of it has a heartbeat
         for name in (layout.OWNER_LOCK, layout.MEMBERS_LOCK):
             if next(iter(storage.list(name)), None) is None:
                 continue

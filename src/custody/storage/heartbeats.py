@@ -131,6 +131,12 @@ class Heartbeat:
         self._stop = threading.Event()
         self._known: dict[str, tuple[float, bool]] = {}
 
+    def named(self, worker: str) -> None:
+        """Take another worker's name, as long as nothing is stored under the first. Raises UsageError."""
+        if self._acknowledged is None and checked_worker(worker) != self.worker:
+            self.worker = worker
+            self._anew()
+
     @property
     def name(self) -> str:
         return f"{self.folder}/{self.holder}.json"
@@ -221,12 +227,14 @@ class Heartbeat:
         facts = {k: v for k, v in said.items() if k not in ("worker", "holder", "started", "lease_seconds", "state")}
         return Seen(holder, told[0], state, told[1], silent, facts)
 
-    def others(self) -> list[Seen]:
-        """All holders of the storage but this one, in the order of their names. Raises OSError, StorageError."""
+    def others(self, now: float | None = None) -> list[Seen]:
+        """All holders of the storage but this one, in the order of their names. ``now`` by the server's clock, where
+        it is known. Raises OSError, StorageError."""
         names = [e.name for e in self._storage.list(f"{self.folder}/") if e.name.endswith(".json") and e.size]
         holders = [name.removeprefix(f"{self.folder}/").removesuffix(".json") for name in names]
         wanted = [holder for holder in holders if holder != self.holder]
-        now = self.now() if wanted else None
+        if now is None and wanted:
+            now = self.now()
         return [self._look(holder, now) for holder in wanted]
 
     def end(self) -> None:

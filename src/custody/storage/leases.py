@@ -73,8 +73,9 @@ class Leases:
 
     @property
     def held(self) -> int:
-        """How many claims and locks this process has now."""
-        return len(self._held) if self._pid == os.getpid() else 0
+        """How many claims this process has now, locks aside."""
+        mine = tuple(self._held.values()) if self._pid == os.getpid() else ()
+        return sum(1 for one in mine if one.generation and not one.prefix.endswith("/alone"))
 
     def lock(self, name: str, shared: bool = False) -> Held | None:
         """Take a lock without waiting; None where somebody else has it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from custody.storage import Lock
-from custody.storage.leases import Leases
+from custody.storage.leases import Held, Leases
 from custody.storage.local import LocalStorage
 
 
@@ -21,11 +21,27 @@ class SharedLocalStorage(LocalStorage):
         self.leases = Leases(self, worker, seconds=seconds)
 
     def lock(self, name: str, *, shared: bool = False) -> Lock | None:
-        return self.leases.lock(name, shared)
+        kernel = super().lock(name, shared=shared)
+        if kernel is None:
+            return None
+        try:
+            lease = self.leases.lock(name, shared)
+        except BaseException:
+            kernel.release()
+            raise
+        if lease is None:
+            kernel.release()
+            return None
+        return _Both(kernel, lease)
 
     def claim(self, name: str, token: bytes) -> Lock | None:
         return self.leases.claim(name, token)
 
-    def kernel_lock(self, name: str, *, shared: bool) -> Lock | None:
-        """The lock that a start on this machine asks for which knows no workers."""
-        return super().lock(name, shared=shared)
+
+class _Both:
+    def __init__(self, kernel: Lock, lease: Held) -> None:
+        self._kernel, self._lease = kernel, lease
+
+    def release(self) -> None:
+        self._lease.release()
+        self._kernel.release()
