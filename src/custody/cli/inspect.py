@@ -16,7 +16,7 @@ from custody.cli.stored import one_id, open_session
 from custody.cli.stored import root_option as _root
 from custody.cli.stored import session_argument as _session
 from custody.journal import lines
-from custody.report import pending
+from custody.report import pending, team
 from custody.report.cost import shown
 from custody.report.stored import Answer, Call, Frame, StoredSession
 from custody.report.verify import verify as verify_session
@@ -45,6 +45,7 @@ def status(session: str, root: str, as_json: bool) -> None:
             ("reused", ", ".join(f"{n} answers of {session}" for session, n in found["reused"].items()) or "none"),
             ("replayed", f"{found['replayed']} answers given again from the archive"),
             ("in doubt", _doubts(found)),
+            *(("worker " + worker["worker"], team.sentence(worker)) for worker in found["workers"]),
             *((f"plan {n}", _planned(plan)) for n, plan in enumerate(found["plans"], start=1)),
             ("flags", _flagged(found)),
             *((("older layout", _origins(found["origins"])),) if found["origins"] else ()),

@@ -16,7 +16,7 @@ from custody.errors import CustodyError
 from custody.exchange import Chunk, ResponseHead, event_parser, is_event_stream, parse_json
 from custody.journal import lines, spill
 from custody.journal.archive import Archive, StoredCall
-from custody.report import pending
+from custody.report import pending, team
 from custody.report.cost import Sum
 from custody.report.forensics import flagged
 from custody.sessions import manifest as manifests
@@ -249,6 +249,7 @@ class StoredSession:
             "attempts": seen.attempts,
             "replayed": events["llm_call_replayed"],
             "resumed": events["session_resume"],
+            "workers": team.rows(self.storage, self.archive.notes),
             "in_doubt": doubts if state != "running" else [],
             "in_flight": len(doubts) if state == "running" else 0,
             "plans": [plan.as_dict() for plan in seen.plans.made(doubts if state != "running" else ())],

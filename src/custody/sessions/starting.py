@@ -265,7 +265,7 @@ def _take(
     if workers.name() is not None:
         workers.began(chronolog, manifest)
     finished = chosen.before is not None and chosen.before.state == "finished"
-    if chosen.before is not None:
+    if chosen.before is not None and not (workers.name() is not None and workers.may_wake(storage)):
         closing.adopt(archive)
     return Started(chosen.path, storage, manifest, chosen.before is not None, found, owner, archive, finished, decided)
 

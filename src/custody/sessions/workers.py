@@ -120,6 +120,12 @@ def before(chosen: Chosen, storage: Storage) -> tuple[Chosen, bool]:
     return Chosen(chosen.path, state.Standing("running", None) if at_work else state.ended(storage)), at_work
 
 
+def may_wake(storage: Storage) -> bool:
+    """Whether a worker is lost, which may be frozen and not dead: what it was writing is not to be closed."""
+    assert isinstance(storage, Leased)
+    return any(seen.state == "lost" for seen in storage.leases.heartbeat.others())
+
+
 def began(chronolog: Chronolog, manifest: Manifest) -> None:
     """Say that a worker begins."""
     chronolog.event("worker_start", session_id=manifest.session, worker=name(), pid=os.getpid())
