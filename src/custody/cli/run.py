@@ -27,7 +27,7 @@ from custody.redact import MASK, Redactor
 from custody.research.definitions import Given
 from custody.sessions import budgets, children, earlier, recovery, starting, workers
 from custody.sessions import manifest as manifests
-from custody.sessions.starting import Started
+from custody.sessions.taking import Started
 from custody.storage.folders import Folder, at, folder
 from custody.storage.heartbeats import checked_worker
 

@@ -64,6 +64,15 @@ def superseded(call: StoredCall | None) -> bool:
     return call is not None and call.fields.get("superseded") is True
 
 
+def is_late(call: LogicalCall, replay: Replay) -> bool:
+    """Whether the only answer to a call is that of a worker whose claim was taken over."""
+    flow = call.flow
+    if not are_leases(flow.storage) or call.identity is None:
+        return False
+    stored = flow.archive.answer(call.identity)
+    return stored is not None and stored.id == replay.call_id and superseded(stored)
+
+
 def report(flow: Flow, call: LogicalCall, owner: Owner) -> None:
     """Say that a dead worker's claim was taken over, and what becomes of the call."""
     assert call.identity is not None

@@ -42,7 +42,7 @@ from custody.identity.replicates import Replicates
 from custody.integrity.chronolog import Chronolog
 from custody.journal.archive import Archive, StoredCall, replay_head
 from custody.journal.writer import Journal
-from custody.pipeline import claims, explain
+from custody.pipeline import claims, explain, sharing
 from custody.pipeline.call import Invocation, LogicalCall
 from custody.pipeline.doubts import Doubts
 from custody.pipeline.in_flight import InFlight
@@ -85,7 +85,7 @@ class Flow:
     in_flight: InFlight = field(default_factory=InFlight)
     reuse: Origin | None = None
     unseen_warned: bool = False
-    _shared_warned: bool = False
+    shared_warned: bool = False
     _watch: Watch | None = None
     _watched: str = ""  # whose news are none
     _watch_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -167,7 +167,7 @@ class Flow:
         key = request_key(self.secret, canonical)
         call.identity, warn = self.replicates.issue(scope.digest(self.secret, call.labels), key)
         if warn and not explain.is_conversation(canonical):
-            self._warn_unlabelled(call.labels)
+            sharing.unlabelled(self, call.labels)
         return call.identity
 
     def _look_up(self, turn: LiveTurn) -> Replay | None:
@@ -184,25 +184,18 @@ class Flow:
             answer = True
             if replay is None and self.reuse is not None:
                 replay = self.reuse.answer(self, turn)
-            if replay is not None and call.claim is None and self._is_late(call, replay):
+            if replay is not None and call.claim is None and claims.is_late(call, replay):
                 return None  # whoever has the claim by now has another answer, or will have
         stored = (failed or self.archive.answer(call.identity)) if replay is not None and call.mixed else None
         own = stored is not None and replay is not None and stored.id == replay.call_id  # else a plugin's own answer
         part = self._own_attempt(stored, replay, turn) if stored is not None and own else replay
         if part is not None:
             if answer and not call.waited:
-                self._notice_shared(call)
+                sharing.an_earlier_process(self, call)
             if part.note is not None:
                 self.journal.append([("note", dict(part.note))])
             call.replayed(part, consumed=answer or call.last_failure, final=answer and part is replay)
         return part
-
-    def _is_late(self, call: LogicalCall, replay: Replay) -> bool:
-        """Whether the only answer is that of a worker whose claim was taken over."""
-        if not claims.are_leases(self.storage) or call.identity is None:
-            return False
-        stored = self.archive.answer(call.identity)
-        return stored is not None and stored.id == replay.call_id and claims.superseded(stored)
 
     def failure(self, call: LogicalCall) -> StoredCall | None:
         """In strict mode: the failed call that this one repeats. Each is handed out once, in its order, and the
@@ -270,7 +263,7 @@ class Flow:
                 self._refresh()
             turn.replay = self._look_up(turn)
             if turn.replay is not None:
-                self._warn_shared(call.labels)
+                sharing.another_process(self, call.labels)
             else:
                 self._doubt(turn)
                 self._allow(turn)
@@ -347,38 +340,6 @@ class Flow:
         if call.seam_active or current.get() is not None:
             raise Abort(refusal) from refusal
         raise refusal
-
-    def _warn_shared(self, labels: scope.Labels) -> None:
-        if not self._shared_warned and not (claims.are_leases(self.storage) and set(labels) - {"stage"}):
-            self._shared_warned = True
-            log.warning(
-                "custody: another process has just asked the same in the scope %s, and its answer is used here too. "
-                "If these are different runs, say so with a label, e.g. session.scope(run=...)",
-                scope.canonical(labels),
-            )
-
-    def _notice_shared(self, call: LogicalCall) -> None:
-        """Six runs in six processes, one after another and without a label, are one question with one answer."""
-        if self._shared_warned or not self.began or set(call.labels) - {"stage"} or call.identity is None:
-            return
-        given = self.archive.answer(call.identity)
-        if given is None or given.fields["started"] < self.began:
-            return  # of an earlier start: this is what a resume is for
-        self._shared_warned = True
-        log.warning(
-            "custody: another process of this run has asked the same, without a label, and is given as answer here "
-            "too what it got (call %s). If these are different runs, say so with a label, e.g. session.scope(run=...)",
-            given.id,
-        )
-        self.journal.append([("note", {"note": "shared_answer", "scope": dict(call.labels), "call": given.id})])
-
-    def _warn_unlabelled(self, labels: scope.Labels) -> None:
-        log.warning(
-            "custody: the same request is in flight twice in the scope %s without a label. Each call gets its own "
-            "answer, but which one gets which may differ on resume: add a label, e.g. session.scope(run=...)",
-            scope.canonical(labels),
-        )
-        self.journal.append([("note", {"note": "unlabelled_replicates", "scope": dict(labels)})])
 
     def note_failure(self, failure: HookFailure) -> None:
         """Write a hook's failure into the record, once for each hook of a plugin."""

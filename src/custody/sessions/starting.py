@@ -10,8 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any, Unpack
 
 from custody import layout
@@ -19,16 +18,15 @@ from custody.cost import rates
 from custody.cost.ledger import WHOLE
 from custody.errors import SessionBusy, UsageError
 from custody.integrity.chronolog import Chronolog
-from custody.journal import closing, spill
+from custody.journal import spill
 from custody.journal.archive import Archive
 from custody.journal.closing import Closer
 from custody.journal.ledger import Ledger
 from custody.journal.writer import Journal
-from custody.pipeline.doubts import Doubts, Policy
+from custody.pipeline.doubts import Doubts
 from custody.pipeline.flow import Flow
 from custody.redact import Redactor
 from custody.research.definitions import Given
-from custody.research.matrix import Document
 from custody.sessions import (
     binding,
     budgets,
@@ -36,18 +34,18 @@ from custody.sessions import (
     doubts,
     earlier,
     ends,
-    events,
     process,
     recovery,
     state,
+    taking,
     workers,
 )
 from custody.sessions import manifest as manifests
-from custody.sessions.choice import Chosen, agree, choose
-from custody.sessions.manifest import Manifest
+from custody.sessions.choice import agree, choose
 from custody.sessions.session import Session
+from custody.sessions.taking import Started
 from custody.stamps import stamp
-from custody.storage import Lock, Storage
+from custody.storage import Lock
 from custody.storage.folders import Folder, folder
 from custody.storage.leases import Leased
 
@@ -157,22 +155,6 @@ def session(
     return opened
 
 
-@dataclass
-class Started:
-    """A session that this process owns; capture is not necessarily active here."""
-
-    path: Folder
-    storage: Storage
-    manifest: Manifest
-    resumed: bool
-    report: dict[str, Any]
-    owner: Lock
-    archive: Archive
-    finished_before: bool = False
-    on_in_doubt: Policy = "retry"
-    documents: tuple[Document, ...] | None = None
-
-
 def start(
     root: Folder,
     project: str,
@@ -204,7 +186,7 @@ def start(
             at_work = False
             if worker is not None:
                 chosen, at_work = workers.before(chosen, storage)
-            taken = _take(
+            taken = taking.take(
                 chosen,
                 storage,
                 owner,
@@ -219,55 +201,6 @@ def start(
         except BaseException:
             owner.release()
             raise
-
-
-def _take(
-    chosen: Chosen,
-    storage: Storage,
-    owner: Lock,
-    redactor: Redactor,
-    policy: Policy,
-    manifest_of_new: Callable[[], Manifest],
-    *,
-    at_work: bool = False,
-) -> Started:
-    """What the owner of a session does before anything else in it. ``at_work``: other workers are there, and have
-    done it; what they have in hand only looks like a crash's leavings."""
-    if chosen.before is None:
-        manifests.write(storage, manifest_of_new(), redactor)
-    manifest = manifests.read(storage)
-    chronolog = Chronolog(storage.shared_log(layout.CHRONOLOG), redactor)
-    if at_work:
-        archive = Archive(storage)
-        archive.refresh()
-        workers.began(chronolog, manifest)
-        decided = doubts.decide(policy, [], manifest.session)
-        return Started(chosen.path, storage, manifest, False, {}, owner, archive, on_in_doubt=decided)
-    spilled = spill.take_in(manifests.unique_name(storage), storage)
-    archive = Archive(storage)
-    archive.refresh()
-    recovery.refuse_if_vanished(storage, archive)
-    found = recovery.report(archive, manifest.session)
-    decided = doubts.decide(policy, found["in_doubt"], manifest.session)
-    found["on_in_doubt"] = decided
-    event, fields = "session_start", {}
-    if chosen.before is not None:
-        event = "session_resume"
-        fields = {
-            "answers": found["answers"],
-            "in_doubt": len(found["in_doubt"]),
-            "on_in_doubt": decided,
-            "spilled_files_taken_in": spilled,
-        }
-        recovery.write(storage, found, redactor)
-    chronolog.event(event, session_id=manifest.session, pid=os.getpid(), **fields)
-    events.project_event(chosen.path, manifest, redactor, event)
-    if workers.name() is not None:
-        workers.began(chronolog, manifest)
-    finished = chosen.before is not None and chosen.before.state == "finished"
-    if chosen.before is not None and not (workers.name() is not None and workers.may_wake(storage)):
-        closing.adopt(archive)
-    return Started(chosen.path, storage, manifest, chosen.before is not None, found, owner, archive, finished, decided)
 
 
 def activate(started: Started, *, joined: bool, strict: bool, budget: dict[str, Any] | None = None) -> Session:
