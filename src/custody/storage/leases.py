@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 from custody.errors import CustodyError, StorageError
-from custody.storage.heartbeats import WORKERS, Backing, Heartbeat, elapsed
+from custody.storage.heartbeats import ALONE, WORKERS, Backing, Heartbeat, elapsed
 
 log = logging.getLogger("custody")
 
@@ -55,7 +55,7 @@ class Leases:
     def __init__(
         self,
         storage: Backing,
-        worker: str = "process",
+        worker: str = ALONE,
         *,
         seconds: float | None = None,
         folder: str = WORKERS,
