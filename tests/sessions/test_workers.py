@@ -168,3 +168,21 @@ def test_a_forked_child_of_a_worker_is_a_process_of_it(root: Path, sdk_env: Simu
     assert stored.status()["outcomes"] == {"success": 2}
     (row,) = stored.status()["workers"]
     assert (row["calls"], row["processes"], row["state"]) == (2, 2, "ended")
+
+
+def test_a_worker_that_joins_leaves_the_budget_as_it_is(
+    root: Path, sdk_env: Simulator, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = openai.OpenAI(max_retries=0)
+    with opened(root, max_calls=2):
+        ask(client, "one")
+        other = SharedLocalStorage(path_of(root), "two", create=False)
+        other.leases.heartbeat.begin()
+    ledger = (path_of(root) / layout.BUDGET).read_bytes()
+    monkeypatch.setenv(workers.ENV_WORKER, "three")
+    with opened(root) as session:
+        assert session.beside and (path_of(root) / layout.BUDGET).read_bytes() == ledger
+        ask(client, "two")
+        with pytest.raises(custody.errors.BudgetExceeded):
+            ask(client, "three")
+        other.leases.close()
