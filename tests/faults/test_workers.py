@@ -189,11 +189,12 @@ def _notes(shared: Shared, text: str) -> bool:
     return any(text in line for path in segments for line in path.read_text("utf-8").splitlines() if '"note"' in line)
 
 
-def test_the_late_answer_of_a_zombie_is_one_more_attempt(share: Callable[..., Shared]) -> None:
+@pytest.mark.parametrize("kind", [{}, {"ASYNC": "1"}], ids=["sync", "async"])
+def test_the_late_answer_of_a_zombie_is_one_more_attempt(share: Callable[..., Shared], kind: dict[str, str]) -> None:
     """It is archived and says what it is; both programs are told the answer of the one that took over."""
     with Simulator() as vendor:
         vendor.inject(Fault(delay=LEASE * 4, body="doc_000, run 1"))
-        shared = share(vendor, "1x1")
+        shared = share(vendor, "1x1", **kind)
         shared.start("zombie")
         shared.until(lambda: vendor.requests, "the first request")
         shared.signal("zombie", signal.SIGSTOP)

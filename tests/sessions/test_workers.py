@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import openai
 import pytest
@@ -17,7 +21,7 @@ from custody.report.verify import verify
 from custody.sessions import workers
 from custody.storage.local import LocalStorage
 from custody.storage.shared import SharedLocalStorage
-from custody.testing.simulator import Simulator
+from custody.testing.simulator import Fault, Simulator
 
 SESSION = "session_20260101_000000"
 
@@ -186,3 +190,37 @@ def test_a_worker_that_joins_leaves_the_budget_as_it_is(
         with pytest.raises(custody.errors.BudgetExceeded):
             ask(client, "three")
         other.leases.close()
+
+
+def test_a_zombie_asks_before_it_tries_again(root: Path, sdk_env: Simulator, worker: None) -> None:
+    """Between two attempts of one call another worker has taken it over: nothing is sent while that one has it."""
+    sdk_env.inject(Fault(status=500, delay=0.5))
+    client = openai.OpenAI(max_retries=1)
+    said: list[str] = []
+    with opened(root) as session:
+        thread = threading.Thread(target=lambda: said.append(ask(client, "one")))
+        thread.start()
+        _until(lambda: sdk_env.requests)
+        (sent,) = _until(lambda: custody.open(path_of(root)).archive.in_doubt())
+        beat = session.storage.leases.heartbeat  # type: ignore[attr-defined]
+        os.utime(path_of(root) / beat.name, (0, 0))  # it has been silent for long, by the server's clock
+        beat._acknowledged -= 1000  # and by its own
+        theirs = SharedLocalStorage(path_of(root), "two", create=False)
+        token = "\0".join(str(sent[name]) for name in ("scope_key", "request_key", "replicate"))
+        held = theirs.claim(layout.CLAIMS, token.encode())
+        assert held is not None and held.taken_from is not None  # type: ignore[attr-defined]
+        time.sleep(2)
+        assert (len(sdk_env.requests), said) == (1, [])
+        held.release()
+        thread.join(timeout=60)
+        assert len(said) == 1 and len(sdk_env.requests) == 2
+        theirs.leases.close()
+
+
+def _until(look: Callable[[], Any]) -> Any:
+    for _ in range(600):
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("never")
