@@ -224,3 +224,17 @@ def _until(look: Callable[[], Any]) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError("never")
+
+
+def test_a_worker_that_cannot_have_its_turn_ends_all_the_same(
+    root: Path, sdk_env: Simulator, worker: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def busy(storage: object) -> None:
+        raise SessionBusy("another one is at it")
+
+    with opened(root):
+        monkeypatch.setattr(workers, "turn", busy)
+    assert events(root)[-1] == "worker_end"
+    assert "others end the session" in caplog.text
+    monkeypatch.undo()
+    assert custody.open(path_of(root)).status()["state"] == "interrupted"
