@@ -189,11 +189,12 @@ def _notes(shared: Shared, text: str) -> bool:
     return any(text in line for path in segments for line in path.read_text("utf-8").splitlines() if '"note"' in line)
 
 
-def test_the_late_answer_of_a_zombie_is_one_more_attempt(share: Callable[..., Shared]) -> None:
+@pytest.mark.parametrize("kind", [{}, {"ASYNC": "1"}], ids=["sync", "async"])
+def test_the_late_answer_of_a_zombie_is_one_more_attempt(share: Callable[..., Shared], kind: dict[str, str]) -> None:
     """It is archived and says what it is; both programs are told the answer of the one that took over."""
     with Simulator() as vendor:
         vendor.inject(Fault(delay=LEASE * 4, body="doc_000, run 1"))
-        shared = share(vendor, "1x1")
+        shared = share(vendor, "1x1", **kind)
         shared.start("zombie")
         shared.until(lambda: vendor.requests, "the first request")
         shared.signal("zombie", signal.SIGSTOP)
@@ -213,6 +214,23 @@ def test_the_late_answer_of_a_zombie_is_one_more_attempt(share: Callable[..., Sh
     assert (note["worker"], note["generation"], note["in_doubt"]) == ("zombie", 1, [first.id])
     (event,) = [e for e in shared.events() if e["event"] == "llm_call_superseded"]
     assert (event["call_id"], event["answered_by"]) == (first.id, second.id)
+    assert_documented(shared)
+
+
+def assert_documented(shared: Shared) -> None:
+    """Every field that only workers write stands on the page of the format."""
+    page = (Path(__file__).parents[2] / "docs/format.md").read_text("utf-8")
+    section = page.partition("## A session that workers share\n")[2].partition("\n## ")[0]
+    written = {"superseded"}
+    for event in shared.events():
+        if event["event"] in ("worker_start", "worker_end", "llm_call_superseded", "in_doubt_retried"):
+            written |= {event["event"], *event} - {"seq", "time", "event", "previous_sha256"}
+    for note in custody.open(shared.path).archive.notes:
+        if note["note"] == "claim_taken_over":
+            written |= {note["note"], *note} - {"kind", "seq", "note", "crc32"}
+    for beat in (shared.path / layout.WORKERS).glob("*.json"):
+        written |= set(json.loads(beat.read_text()))
+    assert {word for word in written if f"`{word}`" not in section} == set()
 
 
 def test_a_dead_workers_call_is_refused_where_the_user_said_so(share: Callable[..., Shared]) -> None:

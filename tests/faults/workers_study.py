@@ -3,6 +3,9 @@
 Run by ``custody run --worker``. With PLANT one of the bugs of ``workers_plants`` is planted.
 """
 
+from __future__ import annotations
+
+import asyncio
 import json
 import os
 
@@ -26,10 +29,28 @@ if os.environ.get("PLANT"):
     workers.order = lambda storage: workers.Order()  # type: ignore[assignment]
 
 documents, runs = map(int, os.environ["PLAN"].split("x"))
-gpt = openai.OpenAI(max_retries=0)
+names = [f"doc_{n:03d}" for n in range(documents)]
+
+
+def asked(item: custody.Item) -> dict[str, object]:
+    content = f"Analyse {item.name}, run {item.run}."
+    return {"model": "gpt-4o", "messages": [{"role": "user", "content": content}]}
+
+
+def told(item: custody.Item, made: openai.types.chat.ChatCompletion) -> None:
+    os.write(ACKS, (json.dumps([item.name, item.run, made.choices[0].message.content]) + "\n").encode())
+
+
+async def in_a_loop(session: custody.Session) -> None:
+    async with openai.AsyncOpenAI(max_retries=0) as client:
+        async for item in session.plan(names, runs=runs, progress=False):
+            told(item, await client.chat.completions.create(**asked(item)))
+
+
 with custody.session() as session:
-    for item in session.plan([f"doc_{n:03d}" for n in range(documents)], runs=runs, progress=False):
-        asked = [{"role": "user", "content": f"Analyse {item.name}, run {item.run}."}]
-        made = gpt.chat.completions.create(model="gpt-4o", messages=asked)  # type: ignore[arg-type]
-        said = [item.name, item.run, made.choices[0].message.content]
-        os.write(ACKS, (json.dumps(said) + "\n").encode())
+    if os.environ.get("ASYNC"):
+        asyncio.run(in_a_loop(session))
+    else:
+        gpt = openai.OpenAI(max_retries=0)
+        for item in session.plan(names, runs=runs, progress=False):
+            told(item, gpt.chat.completions.create(**asked(item)))

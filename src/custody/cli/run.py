@@ -158,13 +158,17 @@ def _budget(options: dict[str, Any]) -> dict[str, Any]:
 def _begin_budget(started: Started, stated: dict[str, Any]) -> None:
     """Before the program starts: its processes find the ledger, and spend from it together."""
     storage = at(started.path)
+    if started.beside:
+        if stated:
+            say("custody: the budget is that of the workers who are here already; what was given here is left out")
+        return
     if stated or any(entry.name == layout.BUDGET for entry in storage.list(layout.BUDGET)):
         budget.begin(storage, started.manifest.session, started.archive.lines(), stated)
 
 
 def _run(started: Started, command: list[str], directory: Path, *, strict: bool, said: bool) -> int:
     worker = workers.name()
-    verb = "joining" if worker and not started.report else "continuing" if started.resumed else "recording into"
+    verb = "joining" if started.beside else "continuing" if started.resumed else "recording into"
     if started.resumed and started.finished_before:
         verb = "replaying the finished"
     say(f"custody: {verb} {started.manifest.session} ({started.path})")

@@ -59,6 +59,12 @@ def settle(lock: Lock, *, answered: bool, sent: bool) -> None:
         lock.release()
 
 
+def forget(lock: Lock | None) -> None:
+    """It is another worker's now, and this process may wait for it."""
+    if isinstance(lock, Held):
+        lock.keep()
+
+
 def superseded(call: StoredCall | None) -> bool:
     """Whether an archived call was made by a worker whose claim another one had taken over."""
     return call is not None and call.fields.get("superseded") is True

@@ -253,7 +253,8 @@ class Flow:
             if call.allowed:
                 if not claims.lost(call.claim):
                     return True
-                call.claim, call.allowed, call.waited = None, False, True  # another worker has taken it over
+                claims.forget(call.claim)  # another worker has taken it over
+                call.claim, call.allowed, call.waited = None, False, True
             if call.claim is None and not explain.is_conversation(turn.canonical):  # nobody waits for its end
                 call.claim = self._claim(call.identity)
                 if call.claim is None:

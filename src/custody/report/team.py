@@ -10,7 +10,7 @@ from typing import Any
 from custody.sessions import workers
 from custody.stamps import parsed
 from custody.storage import Storage
-from custody.storage.heartbeats import Seen
+from custody.storage.heartbeats import ALONE, Seen
 
 _RANK = {"alive": 0, "lost": 1, "ended": 2}
 
@@ -23,6 +23,8 @@ def rows(storage: Storage, notes: Iterable[Mapping[str, Any]]) -> list[dict[str,
     """
     found: dict[str, list[Seen]] = {}
     for one in workers.seen(storage):
+        if one.worker == ALONE:
+            continue
         found.setdefault(one.worker, []).append(one)
     taken = Counter(str(note.get("worker")) for note in notes if note.get("note") == "claim_taken_over")
     return [_row(name, found[name], taken[name]) for name in sorted(found)]

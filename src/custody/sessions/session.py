@@ -40,6 +40,7 @@ class Session:
         path: its folder: a ``pathlib.Path``, or a ``RemoteFolder`` where the root is a URL.
         resumed: it existed before.
         joined: it belongs to ``custody run``, which also ends it.
+        beside: other workers were at work in it when this one began; what is common to all is theirs.
         documents: the corpus that was declared; None where none was.
     """
 
@@ -56,6 +57,7 @@ class Session:
     ending: tuple[str, dict[str, Any]] | None = None
     _depth: int = 0
     documents: tuple[Document, ...] | None = None
+    beside: bool = False
     _queue: Queue | None = None
 
     def __post_init__(self) -> None:
@@ -211,7 +213,7 @@ class Session:
             **self.manifest.model_dump(),
             "path": str(self.path),
             "resumed": self.resumed,
-            "joined": self.joined,
+            "joined": self.joined or self.beside,
             "budget": self.budget,
             "storage": self.storage,
             "archive": self.flow.archive,

@@ -280,6 +280,7 @@ def _activate(
     _locks[:] = [*locks, member]
     report, resumed = (started.report, started.resumed) if started else ({}, False)
     opened = Session(manifest, path, storage, flow, resumed, joined, report, budget or {}, _close)
+    opened.beside = started is not None and started.beside
     hooks.session_opened(opened.record)
     if isinstance(storage, Leased):
         storage.leases.heartbeat.facts = lambda: {"calls": flow.ended, "claims": storage.leases.held}

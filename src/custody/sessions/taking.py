@@ -36,6 +36,7 @@ class Started:
     finished_before: bool = False
     on_in_doubt: Policy = "retry"
     documents: tuple[Document, ...] | None = None
+    beside: bool = False  # other workers are at work in it
 
 
 def take(
@@ -59,7 +60,7 @@ def take(
         archive.refresh()
         workers.began(chronolog, manifest)
         decided = doubts.decide(policy, [], manifest.session)
-        return Started(chosen.path, storage, manifest, False, {}, owner, archive, on_in_doubt=decided)
+        return Started(chosen.path, storage, manifest, False, {}, owner, archive, on_in_doubt=decided, beside=True)
     spilled = spill.take_in(manifests.unique_name(storage), storage)
     archive = Archive(storage)
     archive.refresh()

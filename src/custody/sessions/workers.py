@@ -7,6 +7,7 @@ take turns (``turn``), so that each knows whether it is the first or the last. E
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from custody import layout
-from custody.errors import SessionBusy, SessionNotFound, UsageError
+from custody.errors import CustodyError, SessionBusy, SessionNotFound, UsageError
 from custody.integrity.chronolog import Chronolog
 from custody.research.order import Order
 from custody.sessions import events, state
@@ -27,6 +28,8 @@ from custody.storage.heartbeats import Heartbeat, Seen, checked_worker
 from custody.storage.leases import Held, Leased, Leases
 from custody.storage.local import LocalStorage, make_folder
 from custody.storage.shared import SharedLocalStorage
+
+log = logging.getLogger("custody")
 
 ENV_WORKER = "CUSTODY_WORKER"
 """The name of the worker to which a process belongs; it makes a start a worker's."""
@@ -138,11 +141,17 @@ def end(path: Folder, storage: Storage, manifest: Manifest, chronolog: Chronolog
         events.end(path, manifest, chronolog, outcome, **fields)
         return True
     said = {key: value for key, value in fields.items() if value is not None}
-    with turn(storage):
-        chronolog.event("worker_end", session_id=manifest.session, worker=worker, outcome=outcome, **said)
-        last = not others(storage)
-        if last:
-            events.end(path, manifest, chronolog, outcome, **fields)
+    chronolog.event("worker_end", session_id=manifest.session, worker=worker, outcome=outcome, **said)
+    try:
+        with turn(storage):
+            last = not others(storage)
+            if last:
+                events.end(path, manifest, chronolog, outcome, **fields)
+    except (CustodyError, OSError) as error:  # what was paid for is on record; how the program went does not change
+        log.warning(
+            "custody: whether worker %s is the last one cannot be told (%s); others end the session", worker, error
+        )
+        return False
     return last
 
 

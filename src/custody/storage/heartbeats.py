@@ -32,6 +32,9 @@ SECONDS = 60.0
 
 WORKERS = "system_state/workers"
 
+ALONE = "process"
+"""The worker of a process that is none: of a session that is not shared."""
+
 State = Literal["alive", "ended", "lost"]
 
 _GRAIN = 1.0  # seconds: S3 states times without their fraction
@@ -103,7 +106,7 @@ class Heartbeat:
     def __init__(
         self,
         storage: Backing,
-        worker: str = "process",
+        worker: str = ALONE,
         *,
         seconds: float | None = None,
         folder: str = WORKERS,

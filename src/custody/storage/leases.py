@@ -10,6 +10,7 @@ generation; in all other cases it is marked as released. See docs/decisions/0051
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
-from custody.errors import StorageError
-from custody.storage.heartbeats import WORKERS, Backing, Heartbeat, elapsed
+from custody.errors import CustodyError, StorageError
+from custody.storage.heartbeats import ALONE, WORKERS, Backing, Heartbeat, elapsed
 
 log = logging.getLogger("custody")
 
@@ -54,7 +55,7 @@ class Leases:
     def __init__(
         self,
         storage: Backing,
-        worker: str = "process",
+        worker: str = ALONE,
         *,
         seconds: float | None = None,
         folder: str = WORKERS,
@@ -203,9 +204,10 @@ class Leases:
             self._unreleased.append(held)
 
     def _catch_up(self) -> None:
-        while self._unreleased:
-            self._unreleased[0]._free()
-            self._unreleased.pop(0)
+        with contextlib.suppress(OSError, CustodyError):  # told, and tried again after the next beat
+            while self._unreleased:
+                self._unreleased[0]._free()
+                self._unreleased.pop(0)
 
     def _mark(self, state: str, dead: Owner | None = None) -> bytes:
         said = {"holder": self.heartbeat.holder, "worker": self.heartbeat.worker, "state": state}
