@@ -123,10 +123,8 @@ class Gateway:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                try:
+                with contextlib.suppress(urllib.error.HTTPError):
                     urllib.request.urlopen(self.endpoint, timeout=5).close()
-                except urllib.error.HTTPError:
-                    pass
                 return
             if self._daemons["rgw"].poll() is not None:
                 break

@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         part = data[begin : end + 1]
         return self._answer(206, part, **common, Content_Range=f"bytes {begin}-{end}/{len(data)}")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def do_DELETE(self) -> None:
         if not self._failing():
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         after = query.get("continuation-token") or query.get("start-after", "")
         with self.server.lock:
             known = sorted(self.server.objects.items())
-        rows, folders, more = [], set(), ""
+        rows, folders, more, newest = [], set(), "", ""
         for key, (data, at) in known:
             if not key.startswith(prefix) or (after and key <= after):
                 continue
@@ -148,9 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
                 folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
                 continue
             if len(rows) == 1000:
-                more = last
+                more = newest
                 break
-            last = key
+            newest = key
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
             rows.append(
                 f"<Contents><Key>{escape(key)}</Key><LastModified>{stamp}</LastModified><Size>{len(data)}</Size>"
