@@ -20,6 +20,7 @@ class SmallS3(ThreadingHTTPServer):
     lose_answers: so many next PUTs are stored, and the connection is cut instead of an answer.
     fail: status of every answer, until it is None again.
     asked: method and key of every request.
+    headers: of the last PUT.
     """
 
     daemon_threads = True
@@ -32,6 +33,7 @@ class SmallS3(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []
         self.lock = threading.Lock()
         self.delay = 0.0
+        self.headers: dict[str, str] = {}
 
     @property
     def endpoint(self) -> str:
@@ -77,6 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._failing():
             return None
         key, server = self._key(), self.server
+        server.headers = {name.lower(): value for name, value in self.headers.items()}
         condition = self.headers.get("If-None-Match") == "*" and server.conditional != "ignored"
         if condition and server.conditional == "refused":
             return self._refuse(501, "NotImplemented")
