@@ -79,9 +79,11 @@ def test_objects_are_encrypted_by_the_server_where_that_is_asked(
     assert server.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "a-key"
 
 
-def test_http_is_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'custody-fsspec[s3]'")
+def test_http_is_for_loopback_unless_it_is_allowed(server: SmallS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://storage.invalid:9")
+    with pytest.raises(UsageError, match="AWS_ALLOW_HTTP"):
+        open_url("s3://bucket/study", settings=Settings(patience=0.1, client="obstore"))
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     with pytest.raises(OSError, match=r"s3://bucket/study"):
         open_url("s3://bucket/study", settings=Settings(patience=0.1, client="obstore"))
 
