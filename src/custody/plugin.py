@@ -46,6 +46,7 @@ from custody.storage import (
     Storage,
     Watched,
 )
+from custody.storage.leases import Leases
 from custody.vendor import CallResult, CallSeam, OpenCall, Patch, Vendor, current_call, defer
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Forensics",
     "Found",
     "Identity",
+    "Leases",
     "Lock",
     "Log",
     "OpenCall",

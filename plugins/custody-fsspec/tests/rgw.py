@@ -48,7 +48,7 @@ mon initial members = a
 ms bind msgr2 = false
 debug ms = 0
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:{rgw}
+rgw frontends = beast endpoint=127.0.0.1:{rgw} tcp_nodelay=1
 rgw enable usage log = false
 rgw data = {root}/rgw
 keyring = {root}/keyring
@@ -123,15 +123,14 @@ class Gateway:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                try:
+                with contextlib.suppress(urllib.error.HTTPError):
                     urllib.request.urlopen(self.endpoint, timeout=5).close()
-                except urllib.error.HTTPError:
-                    pass
                 return
-            if self._daemons["rgw"].poll() is not None:
-                break
+            if self._daemons["rgw"].poll() is not None:  # it gives up where the other two are slow to begin
+                self._daemon("rgw", "radosgw", "-n", "client.rgw", "-f")
             time.sleep(0.2)
-        raise RuntimeError(f"radosgw did not come up; see {self.root}/*.log")
+        logs = [path.read_text(errors="replace")[-1500:] for path in self.root.glob("*rgw*") if path.is_file()]
+        raise RuntimeError("radosgw did not come up: " + "\n".join(logs))
 
     def stop(self) -> None:
         self._end("rgw")

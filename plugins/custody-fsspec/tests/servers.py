@@ -28,10 +28,10 @@ def moto() -> Iterator[str]:
         made.server_close()
 
 
-def make_bucket(endpoint: str, bucket: str) -> None:
+def make_bucket(endpoint: str, bucket: str, access: str = "test", secret: str = "test") -> None:
     """With the one request that no storage sends."""
     import boto3
 
     boto3.client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=access, aws_secret_access_key=secret
     ).create_bucket(Bucket=bucket)

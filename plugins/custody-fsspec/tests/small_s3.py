@@ -20,6 +20,7 @@ class SmallS3(ThreadingHTTPServer):
     lose_answers: so many next PUTs are stored, and the connection is cut instead of an answer.
     fail: status of every answer, until it is None again.
     asked: method and key of every request.
+    headers: of the last PUT.
     """
 
     daemon_threads = True
@@ -32,6 +33,7 @@ class SmallS3(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []
         self.lock = threading.Lock()
         self.delay = 0.0
+        self.headers: dict[str, str] = {}
 
     @property
     def endpoint(self) -> str:
@@ -77,6 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._failing():
             return None
         key, server = self._key(), self.server
+        server.headers = {name.lower(): value for name, value in self.headers.items()}
         condition = self.headers.get("If-None-Match") == "*" and server.conditional != "ignored"
         if condition and server.conditional == "refused":
             return self._refuse(501, "NotImplemented")
@@ -115,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         part = data[begin : end + 1]
         return self._answer(206, part, **common, Content_Range=f"bytes {begin}-{end}/{len(data)}")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def do_DELETE(self) -> None:
         if not self._failing():
@@ -139,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         after = query.get("continuation-token") or query.get("start-after", "")
         with self.server.lock:
             known = sorted(self.server.objects.items())
-        rows, folders, more = [], set(), ""
+        rows, folders, more, newest = [], set(), "", ""
         for key, (data, at) in known:
             if not key.startswith(prefix) or (after and key <= after):
                 continue
@@ -148,9 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
                 folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
                 continue
             if len(rows) == 1000:
-                more = last
+                more = newest
                 break
-            last = key
+            newest = key
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
             rows.append(
                 f"<Contents><Key>{escape(key)}</Key><LastModified>{stamp}</LastModified><Size>{len(data)}</Size>"

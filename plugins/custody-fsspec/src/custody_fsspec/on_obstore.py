@@ -19,6 +19,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from custody.plugin import UsageError
 from custody_fsspec.credentials import s3_options
 from custody_fsspec.objects import Stored, Unconditional, sort_key
 from custody_fsspec.settings import Settings
@@ -181,8 +182,13 @@ def _stores(kind: str, bucket: str, settings: Settings) -> tuple[Any, Any, str]:
     options: dict[str, Any] = {}
     if kind == "s3":
         options, endpoint = s3_options(os.environ)
-        host = urlsplit(endpoint).hostname or ""
-        if endpoint.startswith("http://") and host in ("localhost", "127.0.0.1", "::1"):
+        if endpoint.startswith("http://"):
+            allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "yes")
+            if not allowed and urlsplit(endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
+                raise UsageError(
+                    f"{endpoint} is not encrypted, and not on this machine: give an https:// address, or set "
+                    "AWS_ALLOW_HTTP=true"
+                )
             client["allow_http"] = True
     make: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[kind]
     patience = datetime.timedelta(seconds=settings.patience)

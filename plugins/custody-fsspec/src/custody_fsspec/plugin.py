@@ -7,7 +7,7 @@ from custody_fsspec.opening import open_url
 
 
 class FsspecPlugin:
-    @hookimpl
+    @hookimpl(trylast=True)  # whoever serves one scheme only goes first
     def open_storage(self, url: str, create: bool) -> Storage | None:
         if "://" not in url or url.startswith("file://"):  # the core's
             return None

@@ -7,8 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 
-from custody.plugin import Capabilities, Entry, Lock, StorageError
-from custody.storage.leases import Leases
+from custody.plugin import Capabilities, Entry, Leases, Lock, StorageError
 from custody_fsspec import probe
 from custody_fsspec.compacting import compact
 from custody_fsspec.locks import machine_locks
