@@ -56,7 +56,8 @@ def expanded(url: str, filesystem: Any) -> list[str]:
     except FileNotFoundError:
         pass
     except Exception as error:  # each backend has errors of its own
-        raise StorageError(f"{url} cannot be read: {error}") from error
+        told = str(error).partition("\n")[0]
+        raise StorageError(f"{url} cannot be read: {told}") from error
     if not names:
         raise UsageError(f"{url}: there is no such file")
     return [filesystem.unstrip_protocol(filesystem._strip_protocol(name)) for name in names]
