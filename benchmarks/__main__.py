@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import goals, overhead, peers, replay, results, scale, space
+from benchmarks import goals, overhead, peers, questions, replay, results, scale, space
 from benchmarks.processes import REPOSITORY, Bench
 
-PARTS = ("overhead", "peers", "replay", "scale", "space")
+PARTS = ("overhead", "peers", "replay", "scale", "space", "questions")
 
 
 def main() -> int:
@@ -40,6 +40,8 @@ def main() -> int:
                 found.replay = replay.measure(bench, repeat, part_of_a_round)
             elif part == "scale":
                 found.scale = scale.measure(bench, sizes)
+            elif part == "questions":
+                found.questions = questions.measure(bench, *((2000, 200) if options.short else (1_000_000, 100_000)))
             else:
                 found.space = space.measure(bench, *((3, 2) if options.short else (46, 6)))
             print(f"  {time.monotonic() - started:.0f} s", flush=True)

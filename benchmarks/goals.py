@@ -145,3 +145,15 @@ def _rest(found: Results) -> Iterator[Goal]:
         yield Goal(f"disk, closed segments, {space.documents} documents x {space.runs} runs", "8 % of the raw bytes",
                    f"{space.compressed / 1e6:.2f} MB of {space.raw / 1e6:.2f} MB; live {space.live / space.raw:.0%}",
                    f"{space.compressed / space.raw:.1%}", space.compressed / space.raw <= 0.08)  # fmt: skip
+    asked = found.questions
+    if asked is None or asked.asked is None:
+        yield _missing("tokens and cost by model and stage over 10^6 calls, custody sql", "under 5 s")
+    else:
+        yield Goal(f"tokens and cost by model and stage over {asked.rows:,} calls, custody sql", "under 5 s",
+                   f"{asked.asked.wall:.2f} s, {asked.asked.peak_mb:.0f} MB", "",
+                   asked.asked.wall < 5 and asked.asked.ok)  # fmt: skip
+        most = max(asked.verified)
+        yield Goal(f"verify --deep on Dask, {asked.calls:,} calls, {most} workers", "less than with 1",
+                   f"{asked.verified[most]:.2f} s, with 1: {asked.verified[1]:.2f} s",
+                   f"{asked.verified[most] / asked.verified[1]:.2f}",
+                   asked.same and asked.verified[most] < asked.verified[1])  # fmt: skip

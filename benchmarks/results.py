@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from benchmarks import machine
 from benchmarks.overhead import Overhead
 from benchmarks.peers import CALLS, Peers
+from benchmarks.questions import Questions
 from benchmarks.replay import Replay
 from benchmarks.rounds import Spread
 from benchmarks.scale import Resumed, Run, Scale
@@ -25,13 +26,15 @@ class Results:
     replay: Replay | None = None
     scale: Scale | None = None
     space: Space | None = None
+    questions: Questions | None = None
     seconds: float = 0.0
 
 
 def page(found: Results, goals: str) -> str:
     """The whole page, in Markdown."""
     return "\n".join((*_head(found), goals, "", *_overhead(found.overhead), *_peers(found.peers),
-                      *_replay(found.replay), *_scale(found.scale), *_space(found.space)))  # fmt: skip
+                      *_replay(found.replay), *_scale(found.scale), *_space(found.space),
+                      *_questions(found.questions)))  # fmt: skip
 
 
 def _head(found: Results) -> Iterator[str]:
@@ -161,4 +164,22 @@ def _space(found: Space | None) -> Iterator[str]:
              ("all other files", found.rest))  # fmt: skip
     for name, size in parts:
         yield f"| {name} | {size / 1e6:.2f} | {size / found.raw:.1%} |"
+    yield ""
+
+
+def _questions(found: Questions | None) -> Iterator[str]:
+    if found is None:
+        return
+    yield "## Questions"
+    yield ""
+    yield f"A table of {found.rows:,} made-up calls, by the exporter: {found.written:.0f} s, {found.peak_mb:.0f} MB of"
+    yield f"memory, {found.bytes / 1e6:.0f} MB of Parquet. Tokens and cost by model and stage over it, with"
+    yield f"`custody sql`, from the start of its process: {_run(found.asked)}."
+    yield ""
+    yield f"`verify --deep` of {found.calls:,} calls, seconds; on Dask from the first task on, when the workers are up"
+    yield f"(reports {'the same' if found.same else '**NOT THE SAME**'}):"
+    yield ""
+    yield "| one process | " + " | ".join(f"{n} workers" for n in found.verified if n) + " |"
+    yield "|---" * len(found.verified) + "|"
+    yield "| " + " | ".join(f"{seconds:.2f}" for seconds in found.verified.values()) + " |"
     yield ""

@@ -73,12 +73,12 @@ def _size(bench: Bench, calls: int) -> Size:
     _without_index(path)
     found.without_index = _resume(bench, folder)
     custody = str(Path(sys.executable).with_name("custody"))
-    found.verify = _timed(bench, custody, "verify", str(path))
-    found.deep = _timed(bench, custody, "verify", "--deep", str(path))
+    found.verify = timed(bench, custody, "verify", str(path))
+    found.deep = timed(bench, custody, "verify", "--deep", str(path))
     same = folder / "as many bytes"
     with same.open("wb") as file:
         file.truncate(found.bytes)
-    found.sha256sum = _timed(bench, "sha256sum", str(same))
+    found.sha256sum = timed(bench, "sha256sum", str(same))
     return found
 
 
@@ -98,8 +98,8 @@ def _without_index(session: Path) -> None:
             path.unlink()
 
 
-def _timed(bench: Bench, *command: str) -> Run | None:
-    """None where the command does not know the option."""
+def timed(bench: Bench, *command: str) -> Run | None:
+    """A command, from its start to its end; None where it does not know an option."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=bench.environment(), cwd=REPOSITORY

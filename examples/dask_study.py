@@ -36,7 +36,7 @@ def analyse(document: str, run: int) -> tuple[str, int, str]:
 def main() -> None:
     with (
         custody.session(project="examples", experiment="dask") as session,
-        LocalCluster(n_workers=4, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        LocalCluster(n_workers=4, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         tasks = [client.submit(analyse, name, run, pure=False) for run in range(RUNS) for name in DOCUMENTS]

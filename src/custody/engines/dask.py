@@ -39,7 +39,8 @@ class Dask:
         self._cluster: Any = None
         if address is None:
             self._cluster = made.LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+                n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
                 memory_limit=0, silence_logs=logging.ERROR,
             )  # fmt: skip
         try:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import Any
 
-from custody.errors import UsageError
+from custody.errors import StorageError, UsageError
 
 
 def filesystems(urls: Iterable[str]) -> dict[str, Any]:
@@ -45,12 +45,19 @@ def _prefer_obstore(scheme: str) -> None:
 def expanded(url: str, filesystem: Any) -> list[str]:
     """The files that a URL, perhaps a pattern, means, each by the name under which DuckDB asks for it.
 
-    Raises UsageError where there is none.
+    Raises UsageError where there is none, StorageError where nobody can say.
     """
+    names: list[str] = []
     try:
-        names = filesystem.glob(url) if any(c in url for c in "*?[") else [url] if filesystem.isfile(url) else []
-    except OSError as error:
-        raise UsageError(f"{url} cannot be read: {error}") from error
+        if any(character in url for character in "*?["):
+            names = filesystem.glob(url)
+        elif filesystem.info(url)["type"] == "file":
+            names = [url]
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # each backend has errors of its own
+        told = str(error).partition("\n")[0]
+        raise StorageError(f"{url} cannot be read: {told}") from error
     if not names:
         raise UsageError(f"{url}: there is no such file")
     return [filesystem.unstrip_protocol(filesystem._strip_protocol(name)) for name in names]
