@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-PLACEHOLDER = re.compile(r"custody-deferred-[0-9a-f]{32}")
+PREFIX = "custody-deferred-"
+PLACEHOLDER = re.compile(PREFIX + r"[0-9a-f]{32}")
 
 
 class Deferred:

@@ -65,7 +65,11 @@ def scalars(body: Any, *names: str) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     if not isinstance(body, dict):
         return kept
-    for name in names:
+    order, beginnings = _order(names)
+    if beginnings.isdisjoint(body):
+        return kept
+    wanted = sorted({at for name in beginnings & body.keys() for at in order[name]})
+    for name in map(names.__getitem__, wanted):
         if name in body:
             value = body[name]
         elif "." in name:
@@ -77,6 +81,16 @@ def scalars(body: Any, *names: str) -> dict[str, Any]:
         if (isinstance(value, (bool, int, float)) and _finite(value)) or (isinstance(value, str) and _is_word(value)):
             kept[name] = value
     return kept
+
+
+@lru_cache(maxsize=64)
+def _order(names: tuple[str, ...]) -> tuple[dict[str, list[int]], frozenset[str]]:
+    """At which places of ``names`` stand those that a top-level name can answer."""
+    order: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        for top in {name, name.partition(".")[0]}:
+            order.setdefault(top, []).append(at)
+    return order, frozenset(order)
 
 
 def count(value: Any) -> int | None:

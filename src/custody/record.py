@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from typing import Any, Literal
 
 PLACES = (
@@ -113,6 +114,7 @@ def found(value: str | int | float, place: str, where: str) -> Finding:
     return Finding(value[:256] if isinstance(value, str) else value, f"{place}:{where}")
 
 
+@cache
 def unknown(reason: str) -> Finding:
     """No value, and why (one of ``REASONS``)."""
     if reason not in REASONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Context, Decimal, DecimalException, DivisionByZero, Inexact, InvalidOperation, Overflow
+from functools import lru_cache
 from typing import Any
 
 EXACT = Context(prec=60, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
@@ -32,6 +33,7 @@ def total(amounts: list[Decimal]) -> Decimal:
     return result
 
 
+@lru_cache(maxsize=4096)
 def plain(amount: Decimal) -> str:
     """A plain decimal string: no exponent, no trailing zeros behind the point."""
     text = f"{amount:f}"

@@ -51,15 +51,15 @@ class Item:
         """Raises ``decimal.Inexact`` where the amount has no end."""
         return share(times(self.count, self.rate, *(f.factor for f in self.factors)), self.per)
 
-    def fields(self) -> dict[str, Any]:
-        """As JSON."""
+    def fields(self, usd: Decimal) -> dict[str, Any]:
+        """As JSON; ``usd`` is its own."""
         return {
             "unit": self.unit,
             "count": plain(self.count),
             "rate_usd": plain(self.rate),
             "per": self.per,
             "multipliers": [{"name": f.name, "factor": plain(f.factor)} for f in self.factors],
-            "usd": plain(self.usd),
+            "usd": plain(usd),
         }
 
 
@@ -113,15 +113,15 @@ class Bill:
         if self.free is not None:
             return self._made(Decimal(0), "free")
         status = "lower_bound" if self.beyond else "estimated" if self.estimated else "priced"
-        return self._made(total([item.usd for item in self.items]), status)
+        amounts = [item.usd for item in self.items]
+        return self._made(total(amounts), status, [i.fields(usd) for i, usd in zip(self.items, amounts, strict=True)])
 
     def unpriced(self, reason: str, detail: str = "") -> CostRecord:
         """There is no price."""
         return self._fields(None, "unknown", reason, [], detail)
 
-    def _made(self, usd: Decimal, status: str) -> CostRecord:
-        items = [] if status in ("free", "vendor_reported") else [item.fields() for item in self.items]
-        return self._fields(plain(usd), status, self.beyond if status == "lower_bound" else None, items, "")
+    def _made(self, usd: Decimal, status: str, items: list[dict[str, Any]] | None = None) -> CostRecord:
+        return self._fields(plain(usd), status, self.beyond if status == "lower_bound" else None, items or [], "")
 
     def _fields(
         self, usd: str | None, status: str, reason: str | None, items: list[dict[str, Any]], detail: str

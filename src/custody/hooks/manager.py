@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
 
@@ -70,7 +70,7 @@ class PluginManager:
         self.on_failure: Callable[[HookFailure], None] = lambda failure: None
         self._pm = pluggy.PluginManager(PROJECT)
         self._logged: set[tuple[str, str]] = set()
-        self._implementations: dict[str, list[Any]] = {}
+        self._implementations: dict[str, list[_Implementation]] = {}
         self._trace = bool(os.environ.get("CUSTODY_TRACE_PLUGINS"))
         for spec in SPECS:
             self._pm.add_hookspecs(spec)
@@ -180,15 +180,15 @@ class PluginManager:
     def _ask(self, hook: str, *, may_refuse: bool = False, last: str | None = None, **arguments: Any) -> Any:
         first_error: Exception | None = None
         order = self._implementations.get(hook) or self._order(hook)
-        for implementation in sorted(order, key=lambda i: i.plugin_name == last) if last else order:
+        for plugin, function, names, only in sorted(order, key=lambda i: i.plugin == last) if last else order:
             try:
-                result = implementation.function(*[arguments[name] for name in implementation.argnames])
+                result = function(arguments[only]) if only else function(*[arguments[name] for name in names])
                 if self._trace:
-                    self._show(implementation, hook, result)
+                    self._show(plugin, hook, result)
             except Exception as error:
                 if may_refuse and isinstance(error, CustodyError):
                     raise
-                self._failed(implementation.plugin_name, hook, error)
+                self._failed(plugin, hook, error)
                 first_error = first_error or error
             else:
                 if result is not None:
@@ -208,20 +208,20 @@ class PluginManager:
 
     def _notify(self, hook: str, *, may_refuse: bool = False, **arguments: Any) -> list[tuple[str, Any]]:
         results = []
-        for implementation in self._implementations.get(hook) or self._order(hook):
+        for plugin, function, names, only in self._implementations.get(hook) or self._order(hook):
             try:
-                result = implementation.function(*[arguments[name] for name in implementation.argnames])
+                result = function(arguments[only]) if only else function(*[arguments[name] for name in names])
                 if self._trace:
-                    self._show(implementation, hook, result)
+                    self._show(plugin, hook, result)
             except Exception as error:
                 if may_refuse and isinstance(error, CustodyError):
                     raise
-                self._failed(implementation.plugin_name, hook, error)
+                self._failed(plugin, hook, error)
                 if self.raise_errors:
                     raise
             else:
                 if result is not None:
-                    results.append((implementation.plugin_name, result))
+                    results.append((plugin, result))
         return results
 
     def guarded(self, plugin: str, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -234,16 +234,16 @@ class PluginManager:
                 raise
             return None
 
-    def _order(self, hook: str) -> list[Any]:
+    def _order(self, hook: str) -> list[_Implementation]:
         found = self._implementations.get(hook)
         if found is None:
             caller = getattr(self._pm.hook, hook)
-            found = [i for i in reversed(caller.get_hookimpls()) if not (i.hookwrapper or i.wrapper)]
+            found = [_made(i) for i in reversed(caller.get_hookimpls()) if not (i.hookwrapper or i.wrapper)]
             self._implementations[hook] = found
         return found
 
-    def _show(self, implementation: Any, hook: str, result: Any) -> None:
-        print(f"custody: {implementation.plugin_name}.{hook} -> {_short(result)}", file=sys.stderr)
+    def _show(self, plugin: str, hook: str, result: Any) -> None:
+        print(f"custody: {plugin}.{hook} -> {_short(result)}", file=sys.stderr)
 
     def _failed(self, plugin: str, hook: str, error: Exception) -> None:
         failure = HookFailure(plugin, hook, type(error).__name__)
@@ -269,6 +269,20 @@ class PluginManager:
             if self._pm.has_plugin(plugin.name):
                 self._pm.unregister(name=plugin.name)
             plugin.state, plugin.problem = "broken", f"{plugin.name} cannot be registered: {error}"
+
+
+class _Implementation(NamedTuple):
+    """What a plugin does for a hook. ``only``: the argument's name, where it takes one."""
+
+    plugin: str
+    function: Callable[..., Any]
+    names: tuple[str, ...]
+    only: str | None
+
+
+def _made(known: Any) -> _Implementation:
+    names = tuple(known.argnames)
+    return _Implementation(known.plugin_name, known.function, names, names[0] if len(names) == 1 else None)
 
 
 def _short(value: object) -> str:

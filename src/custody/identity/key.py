@@ -67,25 +67,31 @@ def canonical_request(
 
     ``parsed``: ``parse_json(body)``, where that is known already.
     """
-    parts = urlsplit(url)
     kept = sorted(
         [name.lower(), _media_type(value) if name.lower() == "content-type" else value]
         for name, value in headers
         if not ignored_header(name) and name.lower() not in ignore
     )
-    scheme = parts.scheme.lower()
+    scheme, host, port, path, query = _where(url) if len(url) <= 512 else _where.__wrapped__(url)
     canonical = Canonical(
         method=method.upper(),
         scheme=scheme,
-        host=(parts.hostname or "").lower(),
-        port=parts.port or _PORTS.get(scheme),
-        path=parts.path or "/",
+        host=host,
+        port=port,
+        path=path,
         # By name only: of two values with one name, servers take the first or the last.
-        query=_query(parts.query) if parts.query else [],
+        query=_query(query) if query else [],
         headers=kept,
     )
     canonical["body"], canonical.exact = _body(headers, body, parsed)
     return canonical
+
+
+@lru_cache(maxsize=256)
+def _where(url: str) -> tuple[str, str, int | None, str, str]:
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(scheme), parts.path or "/", parts.query
 
 
 def _query(query: str) -> list[list[str]]:

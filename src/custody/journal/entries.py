@@ -54,14 +54,33 @@ class Summary(NamedTuple):
     exchanges: tuple[str, ...]
 
 
-def summary(line: bytes) -> Summary | None:
-    """None where the line lacks what makes a call."""
+def named(line: bytes) -> tuple[str, tuple[str, ...]] | None:
+    """Ids of a call and of its exchanges: what a verifier wants of 10^6 lines. None as for ``summary``."""
+    parts = _parts(line)
+    if parts is None:
+        made = _parsed(line)
+        return (made.id, made.exchanges) if made is not None else None
+    first, _, begin, end = parts
+    return first[1].decode(), tuple([name.decode() for name in _ATTEMPT.findall(line, begin, end)])
+
+
+def _parts(line: bytes) -> tuple[re.Match[bytes], re.Match[bytes], int, int] | None:
+    """Of a line that this version wrote: its first fields, its identity, where its attempts begin and end."""
     first = _FIRST.match(line)
     which = _IDENTITY.search(line, first.end()) if first else None
     begin = line.find(b'"attempts":[', which.end()) if which else -1
     end = line.find(b'],"model_forensics":{', begin) if begin >= 0 else -1
     if first is None or which is None or end < 0 or line.find(b"\\", begin, end) >= 0:
+        return None
+    return first, which, begin, end
+
+
+def summary(line: bytes) -> Summary | None:
+    """None where the line lacks what makes a call."""
+    parts = _parts(line)
+    if parts is None:
         return _parsed(line)
+    first, which, begin, end = parts
     identity = Identity(which[1].decode(), which[2].decode(), int(which[3]))
     ending, failed = first[5].decode(), first[6] != b"null" or first[5] == b"no_response"
     answers = first[4] == b"true" and ending in REPLAYABLE

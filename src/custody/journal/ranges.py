@@ -13,6 +13,10 @@ class Ranges:
 
     def add(self, number: int) -> bool:
         """False where it was there before."""
+        ranges = self._ranges
+        if ranges and ranges[-1][1] == number - 1:  # nearly always the next one
+            ranges[-1][1] = number
+            return True
         return self.add_range(number, number)
 
     def add_range(self, first: int, last: int) -> bool:

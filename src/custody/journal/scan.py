@@ -68,15 +68,16 @@ class SegmentScan:
     def lines(self) -> Iterator[tuple[LineHead, bytes, Place]]:
         """Every whole line, checksums checked. ``end`` and ``damage`` are final when this is exhausted."""
         offset, position, rest = self.start, self.start, b""
+        name, head_of, whole_line = self.name, lines.head, lines.check
         while block := self.storage.read(self.name, position, BLOCK):
             self.size = position = position + len(block)
             *whole, rest = (rest + block).split(b"\n") if b"\n" in block else (rest + block,)
             for line in whole:
                 if self.first is None:
                     self.first = line
-                head = lines.head(line)
-                if head is not None and lines.check(line):
-                    yield head, line, Place(self.name, offset, len(line), head.seq)
+                head = head_of(line)
+                if head is not None and whole_line(line):
+                    yield head, line, Place(name, offset, len(line), head.seq)
                 elif line:  # an empty line is where a writer ended another's torn one
                     yield from self._salvaged(line, offset)
                 offset += len(line) + 1

@@ -42,8 +42,10 @@ def collect(hooks: PluginManager, exchange: Exchange) -> Collected:
 def merge(parts: list[Forensics]) -> Forensics:
     """Field by field: a value beats a null, the earlier of two values wins."""
     merged = Forensics(usage_reason="no_reader" if not parts else parts[0].usage_reason)
-    for part in parts:
-        for name, finding in part.findings.items():
+    for number, part in enumerate(parts):
+        if number == 0:
+            merged.findings = dict(part.findings)
+        for name, finding in part.findings.items() if number else ():
             known = merged.findings.get(name)
             if known is None or (known.value is None and finding.value is not None):
                 merged.findings[name] = finding

@@ -15,7 +15,7 @@ from custody.engines import Engine
 from custody.errors import ArchiveDamaged
 from custody.exchange import parse_json
 from custody.journal import ledger
-from custody.journal.entries import summary
+from custody.journal.entries import named
 from custody.journal.flaws import Flaw
 from custody.journal.ranges import Ranges
 from custody.journal.scan import Damage, Place, SegmentScan
@@ -156,14 +156,15 @@ class _Exchange:
 
 
 def _call(found: SegmentReport, line: bytes, place: Place, waiting: dict[str, _Exchange], *, deep: bool) -> None:
-    said = summary(line)
+    said = named(line)
     if said is None:
         damage = Damage(found.name, place.offset, place.size, torn=False)
         found.damage.append((damage, []))
         return
-    found.calls.append(said.id)
+    call, exchanges = said
+    found.calls.append(call)
     committed = {a["exchange"]: a for a in (parse_json(line).get("attempts") or ())} if deep else {}
-    for name in said.exchanges:
+    for name in exchanges:
         exchange, promise = waiting.get(name), committed.get(name, {})
         request, response = promise.get("request_sha256"), promise.get("response_sha256")
         if deep and exchange is not None:

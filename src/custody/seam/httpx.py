@@ -357,4 +357,4 @@ def _head(request: Any) -> RequestHead:
 
 
 def _pairs(headers: Any) -> Headers:
-    return tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in headers.raw)
+    return tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in headers.raw])

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from custody.credentials import PLACEHOLDER
+from custody.credentials import PLACEHOLDER, PREFIX
 from custody.errors import Abort, CustodyError
 from custody.exchange import Ending, Headers, Turn
 from custody.vendor import current
@@ -81,9 +81,11 @@ async def afill(headers: Headers) -> Headers | None:
 
 def _waiting(headers: Headers) -> Iterator[tuple[str, Any]]:
     call = current.get()
-    for _, value in headers if call is not None else ():
+    if call is None or PREFIX not in "\n".join([value for _, value in headers]):
+        return
+    for _, value in headers:
         for name in PLACEHOLDER.findall(value):
-            yield name, call.resolver(name)  # type: ignore[union-attr]
+            yield name, call.resolver(name)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ _KNOWN_OUTSIDE = frozenset(
 )
 _SECONDS = ("seconds", "audio_seconds", "duration_seconds", "duration", "prompt_audio_seconds")
 _CHARACTERS = ("input_characters", "characters", "character_count")
+_FIELDS = tuple((kind, f"{kind}_tokens") for kind in MODALITIES)
 _AT_TOP = frozenset((*_KNOWN, *_INSIDE, *_OUTSIDE, *_SECONDS, *_CHARACTERS))
 _NO_OUTPUT = ("embeddings", "rerank", "moderations")
 
@@ -102,9 +103,11 @@ def _input(raw: dict[str, Any], inside: dict[str, Any], given: int, counted: Cou
     cached_details = part(inside, "cached_tokens_details")
     rest = given - cached - written
     uncached_text = cached
-    for kind in MODALITIES:
-        tokens = count(inside, f"{kind}_tokens") or 0
-        read = count(cached_details, f"{kind}_tokens") or 0
+    for kind, field in _FIELDS:
+        if _none(inside.get(field)) and _none(cached_details.get(field)):
+            continue
+        tokens = count(inside, field) or 0
+        read = count(cached_details, field) or 0
         if tokens and cached and not cached_details:
             raise Unpriced("usage_inconsistent", f"it is not said how many of the cached tokens are {kind}")
         counted.add(f"input_{kind}", tokens - read)
@@ -119,12 +122,18 @@ def _input(raw: dict[str, Any], inside: dict[str, Any], given: int, counted: Cou
 
 def _output(outside: dict[str, Any], made: int, reasoning: int, counted: Counted) -> None:
     rest = made - reasoning
-    for kind in MODALITIES:
-        tokens = count(outside, f"{kind}_tokens") or 0
+    for kind, field in _FIELDS:
+        if _none(outside.get(field)):
+            continue
+        tokens = count(outside, field) or 0
         counted.add(f"output_{kind}", tokens)
         rest -= tokens
     counted.add("reasoning", reasoning)
     counted.add("output", rest)
+
+
+def _none(value: Any) -> bool:
+    return value is None or (type(value) is int and value == 0)
 
 
 def _text_is(details: dict[str, Any], whole: int) -> None:
