@@ -267,7 +267,7 @@ class Redactor:
 
 def request_headers(headers: Headers) -> list[list[str]]:
     """The request headers that may be stored, in order."""
-    return [[k, v] for k, v in headers if _kept_of_request(k)]
+    return [[k, v] for k, v in headers if _allowed(k, REQUEST_HEADERS, REQUEST_HEADER_PREFIXES)]
 
 
 def response_headers(headers: Headers) -> list[list[str]]:
@@ -275,7 +275,7 @@ def response_headers(headers: Headers) -> list[list[str]]:
     return [
         [k, url(v) if k.lower() in ("location", "x-goog-upload-url") else v]  # a signed address is a credential
         for k, v in headers
-        if _kept_of_response(k)
+        if _allowed(k, RESPONSE_HEADERS, RESPONSE_HEADER_PREFIXES)
     ]
 
 
@@ -352,16 +352,7 @@ def _mask_assigned(found: re.Match[str]) -> str:
 
 
 @lru_cache(maxsize=1024)
-@lru_cache(maxsize=512)
-def _kept_of_request(name: str) -> bool:
-    return _allowed(name, REQUEST_HEADERS, REQUEST_HEADER_PREFIXES)
-
-
-@lru_cache(maxsize=512)
-def _kept_of_response(name: str) -> bool:
-    return _allowed(name, RESPONSE_HEADERS, RESPONSE_HEADER_PREFIXES)
-
-
+@lru_cache(maxsize=1024)
 def _allowed(name: str, names: frozenset[str], prefixes: tuple[str, ...]) -> bool:
     name = name.lower()
     return name in names or name.startswith(prefixes)
