@@ -72,6 +72,11 @@ class TestFile(Contract):
 class TestObstore(Contract):
     client = "obstore"
 
+    @pytest.fixture(autouse=True)
+    def as_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Then claims are leases, too."""
+        monkeypatch.setenv("CUSTODY_WORKER", "contract")
+
     @pytest.fixture
     def url(self) -> str:
         pytest.importorskip("obstore", reason="obstore is not installed: pip install 'custody-fsspec[s3]'")
