@@ -53,6 +53,17 @@ def test_an_append_is_one_request_once_the_end_is_known(server: SmallS3) -> None
     assert server.asked == [("PUT", part_key(f"study/{NAME}", 2))]
 
 
+def test_whoever_was_slower_reads_the_last_part_and_no_other(server: SmallS3) -> None:
+    one, two = another(), another()
+    for _ in range(50):
+        one.append(numbered)
+    two.append(numbered)
+    server.asked.clear()
+    one.append(numbered)
+    assert [method for method, _ in server.asked].count("GET") <= 2, server.asked  # a listing, and the part
+    assert opened().read(NAME).split() == [b"%d" % n for n in range(1, 53)]
+
+
 def test_events_in_the_background_are_one_request_and_keep_their_order(
     server: SmallS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

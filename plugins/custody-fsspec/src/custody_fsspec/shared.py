@@ -137,14 +137,16 @@ class CasLog:
         """The last complete line, and whether a torn one follows it. Sets ``_end``."""
         known = self._reading.look(self._name, self._reading.known(self._name))
         self._end = end = known.end
+        begins = {piece.begin for piece in known.pieces}  # of lines, too: a batch is whole lines
         tail, start = b"", end
         while start > 0:
-            step = min(max(_TAIL, len(tail)), start)
+            # One request: the last part is some lines, and hundreds of them may be a few kilobytes.
+            step = min(max(_TAIL, len(tail)), start - max(begin for begin in begins if begin < start))
             start -= step
             tail = self._reading.read(self._name, start, step) + tail
             whole, newline, torn = tail.rpartition(b"\n")
             lines = whole.split(b"\n") if newline else []
-            for line in reversed(lines if start == 0 else lines[1:]):  # the first may begin before the tail
+            for line in reversed(lines if start in begins else lines[1:]):  # the first may begin before the tail
                 if not line.endswith(_CUT):
                     return line, bool(torn)
         return None, bool(tail) and not tail.endswith(b"\n")
