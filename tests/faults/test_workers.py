@@ -249,8 +249,8 @@ def test_a_dead_workers_call_is_refused_where_the_user_said_so(share: Callable[.
 
 def test_a_bug_that_lets_everybody_send_is_seen(share: Callable[..., Shared]) -> None:
     """The control: a harness that passes it is broken."""
-    with Simulator(latency=0.1) as vendor:
-        shared = share(vendor, "2x2", PLANT="everybody")
+    with Simulator(latency=1.0) as vendor:
+        shared = share(vendor, "2x2", PLANT="everybody", TOGETHER="2")
         for name in ("one", "two"):
             shared.start(name)
         shared.finish("one", "two")

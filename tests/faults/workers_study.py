@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 
 import openai
 
@@ -47,10 +48,21 @@ async def in_a_loop(session: custody.Session) -> None:
             told(item, await client.chat.completions.create(**asked(item)))
 
 
+def together() -> None:
+    """Wait for the other one: what they ask at one moment is what claims are for."""
+    ready = f"{os.environ['ACKS']}.ready"
+    with open(ready, "ab", buffering=0) as file:
+        file.write(b".")
+    while os.stat(ready).st_size < int(os.environ["TOGETHER"]):
+        time.sleep(0.01)
+
+
 with custody.session() as session:
     if os.environ.get("ASYNC"):
         asyncio.run(in_a_loop(session))
     else:
         gpt = openai.OpenAI(max_retries=0)
+        if "TOGETHER" in os.environ:
+            together()
         for item in session.plan(names, runs=runs, progress=False):
             told(item, gpt.chat.completions.create(**asked(item)))

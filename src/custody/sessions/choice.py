@@ -65,6 +65,7 @@ def _usable(path: Folder) -> Standing:
         raise SessionBusy(
             f"session {path.name} is alive{by} or one that it started. "
             "Wait for it or stop it; --new (new=True) starts another session"
+            + ("" if isinstance(path, Path) else ". Killed on another machine, it is free a minute later (its lease)")
         )
     return before
 

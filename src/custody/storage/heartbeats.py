@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol
 
 from custody.errors import UsageError
 from custody.stamps import now as stamp
-from custody.storage import Clocked, Entry
+from custody.storage import Clocked, Entry, presence
 
 log = logging.getLogger("custody")
 
@@ -157,6 +157,7 @@ class Heartbeat:
             if self._acknowledged is not None:
                 return
             self._started = stamp()
+            presence.announce(self.holder)
             self.beat()
             if self._beating:
                 every = self.seconds / 3
@@ -204,6 +205,8 @@ class Heartbeat:
         """Whether another holder lives. That it does is believed for a sixth of a lease; that not, is found out
         anew each time. Raises OSError, StorageError."""
         at, known = self._known.get(holder, (0.0, False))
+        if holder != self.holder and presence.dead(holder):
+            return False
         if known and self._clock() - at < self.seconds / 6:
             return True
         at = self._clock()
@@ -226,7 +229,7 @@ class Heartbeat:
             silent = 0.0 if now is None else max(0.0, now - seen)
         else:
             silent = max(0.0, (self.now() if now is None else now) - seen)
-            state = "alive" if silent <= lease + _GRAIN else "lost"
+            state = "alive" if silent <= lease + _GRAIN and not presence.dead(holder) else "lost"
         facts = {k: v for k, v in said.items() if k not in ("worker", "holder", "started", "lease_seconds", "state")}
         return Seen(holder, told[0], state, told[1], silent, facts)
 
@@ -250,6 +253,7 @@ class Heartbeat:
                 self._state = "ended"
                 try:
                     self._store()
+                    presence.leave(self.holder)
                 except FileNotFoundError:  # the whole session is gone
                     pass
                 except Exception as error:  # then it is missed after a lease

@@ -1,0 +1,123 @@
+"""A study whose sessions lie on S3: real SDK, real sockets, real kills, and a bucket that goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from small_s3 import SmallS3
+
+from custody.testing.simulator import Simulator
+
+pytest.importorskip("openai", reason="the study asks by the openai SDK")
+pytestmark = pytest.mark.timeout(300)
+
+ROOT = "s3://bucket/study"
+STUDY = """
+import os, sys
+import custody, openai
+client = openai.OpenAI(max_retries=0)
+with custody.session(project="P", experiment="E", root="s3://bucket/study") as session:
+    for run in range(8):
+        if os.environ.get("KILL") == str(run):
+            os.kill(os.getpid(), 9)
+        with session.scope(run=run):
+            said = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
+            print(run, said.choices[0].message.content, flush=True)
+            if os.environ.get("WAIT") == str(run):
+                sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator() as made:
+        yield made
+
+
+@pytest.fixture
+def start(tmp_path: Path, server: SmallS3, sim: Simulator) -> Callable[..., subprocess.Popen[str]]:
+    """``start("study.py", KILL="3")``: Python in an empty folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "study.py").write_text(STUDY)
+
+    def begin(*words: str, **env: str) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ, **sim.env(), "CUSTODY_SPILL_DIR": str(tmp_path / "spill"), "CUSTODY_S3_PATIENCE": "1", **env
+        }  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, *words], cwd=work, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    return begin
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def session_of(server: SmallS3) -> str:
+    (found,) = {key.partition("/sessions/")[2].partition("/")[0] for key in server.objects if "/sessions/" in key}
+    return f"{ROOT}/projects/P/experiments/E/sessions/{found}"
+
+
+def test_a_killed_study_goes_on_and_pays_for_nothing_twice(
+    start: Callable[..., subprocess.Popen[str]], server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    code, before, err = ended(start("study.py", KILL="5"))
+    assert (code, sim.paid()) == (-9, 5), err
+    code, out, err = ended(start("study.py"))
+    assert (code, sim.paid()) == (0, 8), err
+    assert out.startswith(before), "an acknowledged answer is another one"
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["study.py"]
+    for command in ("verify", "status", "cost"):
+        code, out, err = ended(start("-m", "custody.cli", command, session_of(server), "--json"))
+        assert code == 0, err
+        said = json.loads(out)
+        assert command != "status" or (said["calls"], said["state"]) == (8, "finished")
+    written = b"".join(data for data, _ in server.objects.values())
+    assert sim.env()["OPENAI_API_KEY"].encode() not in written
+
+
+def test_a_call_costs_one_request_and_its_event_none_that_it_waits_for(
+    start: Callable[..., subprocess.Popen[str]], server: SmallS3
+) -> None:
+    process = start("study.py", WAIT="2")
+    assert process.stdout is not None
+    for _ in range(3):
+        process.stdout.readline()
+    parts = [key for key, _ in server.objects.items() if "/llm_archive/" in key and ".parts/" in key]
+    assert len(parts) == 3, "a call is one part, so one PUT"
+    assert not [key for key in server.objects if "/claims" in key], "one owner claims without a request"
+    code, _, err = ended(process)
+    assert code == 0, err
+
+
+def test_an_outage_costs_no_answer_and_no_second_payment(
+    start: Callable[..., subprocess.Popen[str]], server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    process = start("study.py", WAIT="3")
+    assert process.stdout is not None and process.stdin is not None
+    lines = [process.stdout.readline() for _ in range(4)]
+    server.fail = 503
+    code, out, err = ended(process)
+    assert code != 0, "it paid on, although nothing could be archived"
+    assert "no further paid call" in err or "nothing was sent" in err, err
+    paid = sim.paid()
+    assert paid <= 5, "one call may be under way when the storage fails, not more"
+    assert len(lines) + len(out.split("\n")) - 1 == paid, "an answer that was paid for did not reach the program"
+    server.fail = None
+    code, again, err = ended(start("study.py"))
+    assert (code, sim.paid()) == (0, 8), err
+    assert again.startswith("".join(lines) + out)
+    code, said, _ = ended(start("-m", "custody.cli", "verify", session_of(server)))
+    assert code == 0, said
+    assert not list((tmp_path / "spill").rglob("*.jsonl")), "what was spilled is not taken in"
