@@ -25,7 +25,7 @@ def announce(holder: str) -> None:
     with contextlib.suppress(OSError):
         _folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(_folder() / holder, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX)  # whoever looks holds it for a moment
         _mine[holder] = fd
 
 
