@@ -96,9 +96,42 @@ def test_a_call_costs_one_request_and_its_event_none_that_it_waits_for(
         process.stdout.readline()
     parts = [key for key, _ in server.objects.items() if "/llm_archive/" in key and ".parts/" in key]
     assert len(parts) == 3, "a call is one part, so one PUT"
+    listed = [key for method, key in server.asked if method == "GET" and not key]
+    calls = [number for number, (method, key) in enumerate(server.asked) if method == "PUT" and key in parts]
+    between = [
+        asked for asked in server.asked[calls[0] + 1 : calls[-1]]
+        if asked[1] not in parts and "CHRONOLOG" not in asked[1] and "/workers/" not in asked[1]
+    ]  # fmt: skip
+    assert between == [], f"asked between two calls, besides {len(listed)} listings in all"
     assert not [key for key in server.objects if "/claims" in key], "one owner claims without a request"
     code, _, err = ended(process)
     assert code == 0, err
+
+
+PAIR = """
+import os, subprocess, sys
+import openai, custody
+if len(sys.argv) == 1:
+    both = [subprocess.Popen([sys.executable, "study.py", str(n)]) for n in range(2)]
+    sys.exit(max(each.wait() for each in both))
+client = openai.OpenAI(max_retries=0)
+with custody.session(project="P", experiment="E") as session:
+    for run in range(6):
+        with session.scope(run=run):
+            said = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
+            print(run, said.choices[0].message.content, flush=True)
+"""
+
+
+def test_processes_of_one_machine_pay_for_each_question_once(
+    start: Callable[..., subprocess.Popen[str]], server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    (tmp_path / "work" / "study.py").write_text(PAIR)
+    names = ("--project", "P", "--experiment", "E")
+    code, out, err = ended(start("-m", "custody.cli", "run", "--root", ROOT, *names, "--", "python", "study.py"))
+    assert (code, sim.paid()) == (0, 6), err
+    told = sorted(out.splitlines())
+    assert (len(told), len(set(told))) == (12, 6), "the two were told different answers"
 
 
 def test_an_outage_costs_no_answer_and_no_second_payment(

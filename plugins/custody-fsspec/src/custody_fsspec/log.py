@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 
 from custody_fsspec.objects import Objects
 from custody_fsspec.parts import part_key
@@ -19,10 +20,14 @@ class PartLog:
     Args:
         flush: seconds after an append without a sync.
         conditional: the server honours put-if-absent.
+        stored: told of each part that is on the server, before anybody else.
     """
 
-    def __init__(self, objects: Objects, name: str, *, flush: float, conditional: bool) -> None:
+    def __init__(
+        self, objects: Objects, name: str, *, flush: float, conditional: bool, stored: Callable[[], None]
+    ) -> None:
         self._objects, self._name, self._flush, self._conditional = objects, name, flush, conditional
+        self._told = stored
         self._changed = threading.Condition()  # of a reentrant lock: an abandoned stream ends within an append
         self._buffer: list[bytes] = []
         self._taken = 0  # bytes given to an upload, or to one before it
@@ -88,6 +93,7 @@ class PartLog:
         """Without the lock. An upload may overtake an earlier one; the log goes as far as there is no gap."""
         try:
             self._store(part_key(self._name, begin), data)
+            self._told()
         except BaseException as error:
             with self._changed:
                 self._failed = self._failed or error

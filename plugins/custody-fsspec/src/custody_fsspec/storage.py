@@ -18,12 +18,14 @@ from custody_fsspec.parts import FOLDER, look
 from custody_fsspec.reading import SUFFIX, Reading
 from custody_fsspec.settings import Settings
 from custody_fsspec.shared import CasLog
+from custody_fsspec.watching import AlwaysChanged, Changes, MachineWatch
 
 WORKER = "CUSTODY_WORKER"
 """Set in the processes of a worker, who shares the session with those on other machines."""
 
 _shared: weakref.WeakValueDictionary[tuple[str, str], CasLog] = weakref.WeakValueDictionary()
 _shared_lock = threading.Lock()
+_changes: dict[str, Changes] = {}
 
 
 class ObjectStorage:
@@ -44,7 +46,25 @@ class ObjectStorage:
     def create_log(self, name: str) -> PartLog:
         if not self.put_if_absent(name, b""):
             raise FileExistsError(f"{self.url}/{name} exists already")
-        return PartLog(self._objects, name, flush=self._settings.flush, conditional=self.capabilities.put_if_absent)
+        return PartLog(
+            self._objects,
+            name,
+            flush=self._settings.flush,
+            conditional=self.capabilities.put_if_absent,
+            stored=self._changes.add,
+        )
+
+    def watch(self, folder: str, own: str) -> MachineWatch | AlwaysChanged:
+        """Of all logs, whatever their folder."""
+        return AlwaysChanged() if WORKER in os.environ else MachineWatch(self._changes)
+
+    @property
+    def _changes(self) -> Changes:
+        guarded = f"{self._objects.store} {self.url}"
+        with _shared_lock:
+            if guarded not in _changes:
+                _changes[guarded] = Changes(machine_locks(guarded).root / "changes")
+            return _changes[guarded]
 
     def shared_log(self, name: str) -> CasLog:
         key = self.url, self._checked(name)
