@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -73,6 +75,18 @@ def test_the_first_worker_creates_the_session_and_the_last_one_finishes_it(
     }  # fmt: skip
     assert len(sdk_env.requests) == 1
     assert verify(custody.open(path_of(root)).storage).sound
+
+
+def test_a_worker_that_comes_while_another_makes_the_folder_waits_for_its_turn(root: Path) -> None:
+    for folder in layout.FOLDERS:  # what ``workers.choose`` makes before it is its turn
+        (path_of(root) / folder).mkdir(parents=True)
+    command = [
+        sys.executable, "-m", "custody.cli", "run", "--root", str(root), "--project", "P", "--experiment", "E",
+        "--session", SESSION, "--worker", "one", "--", sys.executable, "-c", "pass",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "recording into" in done.stderr
 
 
 def test_a_start_that_knows_no_workers_keeps_out(

@@ -143,11 +143,13 @@ def resume(session: str, root: str, strict: bool, on_in_doubt: str | None, **lim
 
 def _to_be_made(root: Folder, session: str) -> bool:
     """Whether this is a worker that may be the first one in its session."""
+    if workers.name() is None:
+        return False
     try:
-        layout.find_session(root, session)
+        found = layout.find_session(root, session)
     except SessionNotFound:
-        return workers.name() is not None
-    return False
+        return True
+    return not (found / layout.MANIFEST).is_file()  # another worker is just making it
 
 
 def _budget(options: dict[str, Any]) -> dict[str, Any]:
