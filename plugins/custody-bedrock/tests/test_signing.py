@@ -190,9 +190,13 @@ def test_a_bearer_token_is_used_on_a_miss_only(three_ways: Any, monkeypatch: pyt
         return str(caught.value)
 
     try:
-        bare = refused()
+        converse(three_ways.sim.url)
     except NoCredentialsError:
         pytest.skip("this botocore is older than Bedrock's API keys")
+    except InvalidEndpointConfigurationError:
+        bare = refused()
+    else:
+        pytest.skip("this botocore sends the token without TLS, too")
     session, path = three_ways.session, three_ways.path
     assert three_ways.record(refused) == bare
     three_ways.session, three_ways.path = session, path
