@@ -11,6 +11,7 @@ import pytest
 from campaign import LONG, damage, disks, syscalls
 from campaign.attack import Study
 from campaign.disks import disk
+from campaign.freezing import frozen
 from campaign.judge import Reference
 from campaign.outage import broken_at, finished
 from campaign.patient import Patient, segments, whole_session
@@ -100,6 +101,19 @@ def test_kills(tmp_path: Path, vendor: Simulator, tally: Tallies, bug: str) -> N
         study.resume(plant=bug)
         if not seen.sound:
             break
+    caught(counted, bug, seen)
+
+
+def test_what_a_kill_would_leave(scratch: Path, vendor: Simulator, tally: Tallies) -> None:
+    counted, bug = tally("2 kill at a system call"), "call_line_late"
+    counted.skipped = syscalls.missing()
+    if counted.skipped:
+        pytest.skip(counted.skipped)
+    seen = Tally(counted.layer)
+    for state in frozen(Study(scratch / "late", vendor, seen), scratch / "frozen", 2, range(1, 2), plant=bug):
+        if seen.sound:
+            seen.states += 1
+            state.study(vendor, seen).resume(plant=bug)
     caught(counted, bug, seen)
 
 

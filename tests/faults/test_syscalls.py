@@ -1,4 +1,5 @@
-"""A kill or an error at every system call of a recorded session, chosen and injected by strace.
+"""A kill or an error at the system calls of a recorded session, chosen and injected by strace; for every one of them,
+what a kill would leave.
 
 The parent counts the acknowledgements over a pipe. Afterwards the session is resumed: every acknowledged
 call is answered as it was, and the vendor has not seen it again.
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from campaign import LONG, syscalls
 from campaign.attack import Study
+from campaign.freezing import frozen
 from campaign.tally import Tallies
 from campaign.tampering import attacked, traced
 from campaign.work import FAILED, REFUSED
@@ -21,7 +23,9 @@ from campaign.work import FAILED, REFUSED
 from custody.testing.simulator import Simulator
 
 CALLS = 200 if LONG else 12
-CHUNKS = 32 if LONG else 1
+EVERY = 32  # which of the points of the long form are kills, not copies
+FROZEN = 200 if LONG else 3
+CHUNK = 10  # acknowledged calls, whose points one test takes
 HOW = {
     "kinds": ("chat", "chat", "stream", "both", "chat", "chat", "chat", "claude"),
     "rotate_bytes": 96 * 1024 if LONG else 16 * 1024,
@@ -33,11 +37,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_a_kill_at_every_system_call(tmp_path: Path, vendor: Simulator, tally: Tallies, chunk: int) -> None:
+def test_a_kill_at_a_system_call(tmp_path: Path, vendor: Simulator, tally: Tallies) -> None:
     counted = tally("2 kill at a system call")
     every = sorted({(call.name, call.nth) for call in traced(Study(tmp_path / "dry", vendor, counted), CALLS, **HOW)})
-    points = every[chunk::CHUNKS] if LONG else random.Random(4).sample(every, 12)
+    points = every[::EVERY] if LONG else random.Random(4).sample(every, 12)
     for name, nth in points:
         vendor.reset()
         study = Study(tmp_path / f"{name}_{nth}", vendor, counted)
@@ -51,6 +54,22 @@ def test_a_kill_at_every_system_call(tmp_path: Path, vendor: Simulator, tally: T
         study.resume(CALLS if nth % 50 == 0 else None, **HOW)
         shutil.rmtree(study.folder)
     assert counted.states >= len(points) * 0.9
+    assert counted.sound, counted.failures
+
+
+@pytest.mark.parametrize("first", range(0, FROZEN + 1, CHUNK))
+def test_every_system_call(scratch: Path, vendor: Simulator, tally: Tallies, first: int) -> None:
+    """What a kill after each of them would leave, copied from a program that stands still."""
+    counted = tally("2 kill at a system call")
+    acks = range(first, min(first + CHUNK, FROZEN + 1))
+    states = frozen(Study(scratch / f"run_{first}", vendor, counted), scratch / f"{first}", FROZEN, acks, **HOW)
+    assert {len(state.acks) for state in states} >= set(acks) - {0}, "it was not stopped often enough"
+    for state in states:
+        study = state.study(vendor, counted)
+        counted.states += state.calls
+        counted.acknowledged += state.calls * len(study.acks)
+        study.resume(**HOW)
+        shutil.rmtree(study.folder)
     assert counted.sound, counted.failures
 
 

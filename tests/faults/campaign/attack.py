@@ -105,6 +105,10 @@ class Run:
             self._read()
         return self._open
 
+    def pending(self) -> bool:
+        """Whether the program has said something that was not read yet."""
+        return self._open and bool(select.select([self._acks.fileno()], [], [], 0)[0])
+
     def listen(self, count: int, timeout: float = 60.0, *, word: str = "ack") -> bool:
         """Read until so many items are acknowledged; False when the pipe ends before."""
         deadline = time.monotonic() + timeout

@@ -58,14 +58,19 @@ def missing() -> str:
 class Strace:
     """``attach`` is for ``attack.Run``. ``inject`` as strace takes it, e.g. ``write:signal=KILL:when=3``."""
 
-    def __init__(self, inject: str | None = None, trace: str = KILLED) -> None:
-        self._inject, self._trace = inject, trace
+    def __init__(self, inject: str | None = None, trace: str = KILLED, signals: str = "none") -> None:
+        self._inject, self._trace, self._signals = inject, trace, signals
         self._out = tempfile.NamedTemporaryFile(prefix="strace-", suffix=".txt")  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def output(self) -> str:
+        """The file that strace writes to, line by line."""
+        return self._out.name
+
     def attach(self, pid: int) -> None:
         command = ["strace", "-f", "-y", "-s", "64", "-o", self._out.name, "-e", f"trace={self._trace}",
-                   "-e", "signal=none"]  # fmt: skip
+                   "-e", f"signal={self._signals}"]  # fmt: skip
         if self._inject:
             command += ["-e", f"inject={self._inject}"]
         self._process = subprocess.Popen([*command, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -103,9 +108,9 @@ class Strace:
 
 
 @contextmanager
-def strace(inject: str | None = None, trace: str = KILLED) -> Iterator[tuple[Strace, Attached]]:
+def strace(inject: str | None = None, trace: str = KILLED, signals: str = "none") -> Iterator[tuple[Strace, Attached]]:
     """A strace to be attached."""
-    one = Strace(inject, trace)
+    one = Strace(inject, trace, signals)
     try:
         yield one, one.attach
     finally:
