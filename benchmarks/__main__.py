@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import goals, overhead, peers, questions, replay, results, scale, space
+from benchmarks import goals, overhead, peers, questions, remote, replay, results, scale, space
 from benchmarks.processes import REPOSITORY, Bench
 
-PARTS = ("overhead", "peers", "replay", "scale", "space", "questions")
+PARTS = ("overhead", "peers", "replay", "scale", "space", "questions", "remote")
 
 
 def main() -> int:
@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each comparison")
     parser.add_argument("--calls", default="10000,100000", help="sizes of the sessions that are opened and verified")
+    parser.add_argument("--remote", type=int, default=100_000, help="calls of the large session on S3; 0: none")
     parser.add_argument("--short", action="store_true", help="try the harness: one round of a few calls")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results.md")
     options = parser.parse_args()
@@ -42,6 +43,8 @@ def main() -> int:
                 found.scale = scale.measure(bench, sizes)
             elif part == "questions":
                 found.questions = questions.measure(bench, *((2000, 200) if options.short else (1_000_000, 100_000)))
+            elif part == "remote":
+                found.remote = remote.measure(bench, repeat, part_of_a_round, 200 if options.short else options.remote)
             else:
                 found.space = space.measure(bench, *((3, 2) if options.short else (46, 6)))
             print(f"  {time.monotonic() - started:.0f} s", flush=True)

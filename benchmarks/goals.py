@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.peers import Peers
+from benchmarks.remote import Remote
 from benchmarks.results import Results
 
 
@@ -34,6 +35,7 @@ def goals(found: Results) -> Iterator[Goal]:
     yield from _overhead(found)
     yield from _peers(found.peers)
     yield from _rest(found)
+    yield from _remote(found.remote)
 
 
 def _missing(what: str, goal: str) -> Goal:
@@ -157,3 +159,20 @@ def _rest(found: Results) -> Iterator[Goal]:
                    f"{asked.verified[most]:.2f} s, with 1: {asked.verified[1]:.2f} s",
                    f"{asked.verified[most] / asked.verified[1]:.2f}",
                    asked.same and asked.verified[most] < asked.verified[1])  # fmt: skip
+
+
+def _remote(found: Remote | None) -> Iterator[Goal]:
+    what = "wall added per call on S3 (Ceph's gateway)"
+    if found is None or found.added is None or found.beyond is None or found.put is None:
+        yield Goal(what, "one conditional PUT and 1 ms", found.missing if found else "", "", None)
+        return
+    yield Goal(what, "one conditional PUT of the same bytes and 1 ms at the median", found.added.text(0, " us"),
+               f"the PUT {found.put.text(0, ' us')}; beyond it {found.beyond.text(0, ' us')}",
+               found.beyond.median <= 1000)  # fmt: skip
+    for name, rates in found.in_flight.items():
+        yield Goal(f"throughput on S3, {name}", "90% of bare", f"{rates.rate.median:.0f}/s, bare "
+                   f"{rates.bare.median:.0f}/s", f"{rates.share.median:.1%}", rates.share.median >= 0.90)  # fmt: skip
+    if found.opened is not None:
+        yield Goal(f"a session of {found.calls:,} calls on S3, start to first replayed call, after compaction",
+                   "under 30 s", f"{found.opened.replayed:.2f} s, {found.opened.peak_mb:.0f} MB", "",
+                   found.opened.replayed < 30)  # fmt: skip

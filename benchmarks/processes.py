@@ -121,7 +121,10 @@ class Subject:
 
 @dataclass
 class Bench:
-    """The servers of one run and a folder on the disk that is measured; removed at the end."""
+    """The servers of one run and a folder on the disk that is measured; removed at the end.
+
+    ``more``: variables for whatever is started.
+    """
 
     folder: Path
 
@@ -132,6 +135,7 @@ class Bench:
         self.vendor = Server("vendor")
         self.slow = Server("vendor", "--latency", "0.3")
         self.sink = Server("sink")
+        self.more: dict[str, str] = {}
         self._count = 0
         self._subjects: list[Subject] = []
         return self
@@ -166,6 +170,7 @@ class Bench:
             "SLOW_BASE_URL": self.slow.url + "/v1",
             "SINK_URL": self.sink.url,
             "CUSTODY_SPILL_DIR": str(self.place / "spill"),
+            **self.more,
         }
 
     def __exit__(

@@ -6,6 +6,7 @@ The peers' exporters lead to the sink on loopback or to files; nothing of them l
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -98,6 +99,29 @@ class Custody(Bare):
     def reopen(self) -> None:
         self.close()
         self._open(session=self._session.id)
+
+
+class BareS3(Bare):
+    """The SDK alone, for a floor on S3."""
+
+    def floor(self, size: int) -> Callable[[], None]:
+        """Puts an object of so many bytes unless its name is taken: what the best of recorders on S3 would do."""
+        import obstore
+        from obstore.store import S3Store
+
+        _, _, place = os.environ["S3_ROOT"].partition("://")
+        store = S3Store(place.partition("/")[0], prefix="floor", client_options={"allow_http": True})
+        names, data = itertools.count(time.monotonic_ns()), b"x" * size
+
+        def put() -> None:
+            obstore.put(store, str(next(names)), data, mode="create")
+
+        return put
+
+
+class CustodyS3(Custody):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(os.environ["S3_ROOT"])  # type: ignore[arg-type]  # a root may be a URL
 
 
 class _Slow:
@@ -278,6 +302,8 @@ _ALL: dict[str, type[Bare]] = {
     "bare": Bare,
     "in memory": InMemory,
     "custody": Custody,
+    "bare, S3": BareS3,
+    "custody, S3": CustodyS3,
     "bare, 10 ms disk": BareSlowDisk,
     "custody, 10 ms disk": CustodySlowDisk,
     "OpenLLMetry": OpenLLMetry,

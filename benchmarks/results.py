@@ -10,6 +10,7 @@ from benchmarks import machine
 from benchmarks.overhead import Overhead
 from benchmarks.peers import CALLS, Peers
 from benchmarks.questions import Questions
+from benchmarks.remote import Remote
 from benchmarks.replay import Replay
 from benchmarks.rounds import Spread
 from benchmarks.scale import Resumed, Run, Scale
@@ -27,6 +28,7 @@ class Results:
     scale: Scale | None = None
     space: Space | None = None
     questions: Questions | None = None
+    remote: Remote | None = None
     seconds: float = 0.0
 
 
@@ -34,7 +36,7 @@ def page(found: Results, goals: str) -> str:
     """The whole page, in Markdown."""
     return "\n".join((*_head(found), goals, "", *_overhead(found.overhead), *_peers(found.peers),
                       *_replay(found.replay), *_scale(found.scale), *_space(found.space),
-                      *_questions(found.questions)))  # fmt: skip
+                      *_questions(found.questions), *_remote(found.remote)))  # fmt: skip
 
 
 def _head(found: Results) -> Iterator[str]:
@@ -183,3 +185,28 @@ def _questions(found: Questions | None) -> Iterator[str]:
     yield "|---" * len(found.verified) + "|"
     yield "| " + " | ".join(f"{seconds:.2f}" for seconds in found.verified.values()) + " |"
     yield ""
+
+
+def _remote(found: Remote | None) -> Iterator[str]:
+    if found is None or found.missing:
+        return
+    yield "## On S3"
+    yield ""
+    yield f"Ceph's gateway on loopback, in memory. custody puts {found.bytes_per_call:,} bytes of a small call."
+    yield "Microseconds a call, one after another; the PUT alone: the bare SDK and a conditional PUT of as many bytes."
+    yield ""
+    yield "| bare wall | added | the PUT alone | added beyond it |"
+    yield "|---|---|---|---|"
+    yield f"| {_us(found.bare)} | {_us(found.added)} | {_us(found.put)} | {_us(found.beyond)} |"
+    yield ""
+    yield "| case | bare, calls/s | custody, calls/s | ratio |"
+    yield "|---|---|---|---|"
+    for name, rates in found.in_flight.items():
+        yield f"| {name} | {_us(rates.bare)} | {_us(rates.rate)} | {rates.share.text(3)} |"
+    yield ""
+    if found.closed is not None and found.opened is not None:
+        yield (f"A session of {found.calls:,} calls, {found.bytes / 1e6:.0f} MB as they were written, "
+               f"{found.stored / 1e6:.0f} MB stored. The first start after a kill, which compacts: "
+               f"{_resumed(found.closed)}; the next: {_resumed(found.opened)}; verify: "
+               f"{_run(found.verify)}.")  # fmt: skip
+        yield ""

@@ -1,4 +1,4 @@
-"""Continues a session up to its first replayed call: ``python -m benchmarks.resume FOLDER STARTED``.
+"""Continues a session up to its first replayed call: ``python -m benchmarks.resume ROOT STARTED``.
 
 ``STARTED``: Unix seconds when this process was started. Prints one JSON object: seconds from then on, and the
 process's greatest memory.
@@ -11,18 +11,17 @@ import os
 import resource
 import sys
 import time
-from pathlib import Path
 
 
 def main() -> None:
-    folder, started = Path(sys.argv[1]), float(sys.argv[2])
+    root, started = sys.argv[1], float(sys.argv[2])
     import openai
 
     import custody
     from benchmarks import synthetic
 
     imported = time.time()
-    session = custody.session(project="bench", experiment="scale", root=folder, strict=True)
+    session = custody.session(project="bench", experiment="scale", root=root, strict=True)
     opened = time.time()
     synthetic.ask(openai.OpenAI(max_retries=0))
     replayed = time.time()

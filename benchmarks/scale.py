@@ -68,10 +68,10 @@ def _size(bench: Bench, calls: int) -> Size:
     told = json.loads(made.stdout.splitlines()[-1])
     found = Size(calls, told["bytes"], told["segments"], time.monotonic() - begun)
     path = Path(told["path"])
-    found.first_resume = _resume(bench, folder)  # takes over what the killed process left, and may index it
-    found.with_index = _resume(bench, folder)
+    found.first_resume = resume(bench, folder)  # takes over what the killed process left, and may index it
+    found.with_index = resume(bench, folder)
     _without_index(path)
-    found.without_index = _resume(bench, folder)
+    found.without_index = resume(bench, folder)
     custody = str(Path(sys.executable).with_name("custody"))
     found.verify = timed(bench, custody, "verify", str(path))
     found.deep = timed(bench, custody, "verify", "--deep", str(path))
@@ -82,7 +82,8 @@ def _size(bench: Bench, calls: int) -> Size:
     return found
 
 
-def _resume(bench: Bench, folder: Path) -> Resumed | None:
+def resume(bench: Bench, folder: Path | str) -> Resumed | None:
+    """Continue a session up to its first replayed call; None, and a word, where it fails."""
     done = bench.run("resume", str(folder), str(time.time()), fails=True)
     lines = done.stdout.splitlines()
     if not lines:

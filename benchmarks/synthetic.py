@@ -1,4 +1,4 @@
-"""A session of very many calls, written through the real journal: ``python -m benchmarks.synthetic FOLDER CALLS``.
+"""A session of very many calls, written through the real journal: ``python -m benchmarks.synthetic ROOT CALLS``.
 
 One real call stands in the middle; the others are made after it, with identities of their own, 1 KB of prompt
 and 0.5 KB of answer each. The process ends without a word, as one that was killed: the session can be resumed.
@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import sys
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -32,8 +31,8 @@ def ask(client: Any) -> str:
 
 
 def main() -> None:
-    folder, count = Path(sys.argv[1]), int(sys.argv[2])
-    session = custody.session(project="bench", experiment="scale", root=folder)
+    root, count = sys.argv[1], int(sys.argv[2])
+    session = custody.session(project="bench", experiment="scale", root=root)
     client = openai.OpenAI(max_retries=0)
     client.chat.completions.create(model=calls.MODEL, messages=calls.messages(REAL - 1, 60))
     journal = session.flow.journal
@@ -61,9 +60,9 @@ def main() -> None:
         )
         journal.sync_to(last)
         written += sum(map(len, (*sealed, *committing)))
-    archive = next(folder.rglob("llm_archive"))
-    segments = len({path.name.partition(".")[0] for path in archive.iterdir()})
-    print(json.dumps({"path": str(archive.parent), "bytes": written, "segments": segments}))
+    segments = len({entry.name.partition(".")[0] for entry in session.flow.storage.list("llm_archive/")})
+    told = {"session": session.id, "path": session.flow.storage.url, "bytes": written, "segments": segments}
+    print(json.dumps(told))
     sys.stdout.flush()
     os._exit(9)
 

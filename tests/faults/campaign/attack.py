@@ -224,7 +224,8 @@ class Study:
             self.absorb(run)
         after = self.paid()
         for item in acknowledged:
-            if item not in run.acks and item < job.calls:
+            asked = item < job.calls and (job.only is None or item in job.only)
+            if item not in run.acks and asked:
                 self.tally.lost(f"{self.folder.name}: item {item} was not answered again: {run.said[-1:]}")
             if after[item] != before[item]:
                 self.tally.lost(f"{self.folder.name}: item {item} was acknowledged, and is paid again")

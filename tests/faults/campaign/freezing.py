@@ -24,6 +24,9 @@ from custody.testing.simulator import Simulator
 STOPPED = "--- stopped by SIGSTOP ---"
 
 
+LATEST, OTHERS = 12, 16
+
+
 @dataclass(frozen=True)
 class Frozen:
     """A copy of a study's folder, what the parent had been told by then, and how many calls left just this."""
@@ -39,6 +42,13 @@ class Frozen:
         for item, sha in self.acks.items():
             study.acks[item].add(sha)
         return study
+
+    def some(self) -> frozenset[int]:
+        """Items to ask for again: what came last, some of the others, and what comes next. What the archive has of
+        each is compared in any case."""
+        latest = max(self.acks, default=-1)
+        asked = {*sorted(self.acks)[-LATEST:], *sorted(self.acks)[::OTHERS], latest + 1, latest + 2}
+        return frozenset(asked)
 
 
 def frozen(study: Study, into: Path, calls: int, acks: range | None = None, **fields: Any) -> list[Frozen]:

@@ -57,6 +57,7 @@ class Job:
         prompt: characters of filling in each prompt.
         short_writes: write to files in pieces, as a kernel may.
         file_limit: bytes that a file may have (``RLIMIT_FSIZE``); more is written in part, then refused.
+        only: the items to ask for, of all; None for each.
         hold: keep the session open until ``Run.release``, for others to join.
         setup: called with the job in the child, before anything else (a name in a module: it is pickled).
     """
@@ -73,6 +74,7 @@ class Job:
     plant: str | None = None
     short_writes: bool = False
     file_limit: int | None = None
+    only: frozenset[int] | None = None
     setup: Callable[[Job], None] | None = None
     hold: bool = False
 
@@ -175,7 +177,9 @@ def plan(job: Job) -> Iterator[tuple[list[int], str]]:
     while item < job.calls:
         kind = job.kinds[turn % len(job.kinds)]
         count = min(2 if kind == "both" else 1, job.calls - item)
-        yield list(range(item, item + count)), kind
+        items = list(range(item, item + count))
+        if job.only is None or not job.only.isdisjoint(items):
+            yield items, kind
         item, turn = item + count, turn + 1
 
 
