@@ -50,7 +50,7 @@ def test_the_fast_way_and_the_sure_one_agree(
     line = lines.seal(lines.unsealed("call", 5, fields))[:-1]
     assert entries.summary(line) == entries._parsed(line)
     made = entries._parsed(line)
-    assert entries.named(line) == (made and (made.id, made.exchanges))
+    assert entries.named(line) == (made and (made.id.encode(), [name.encode() for name in made.exchanges]))
 
 
 def test_the_fast_way_is_taken_for_lines_of_this_version(monkeypatch: Any) -> None:

@@ -37,9 +37,10 @@ KINDS = ("segment", "request", "response", "chunk", "end", "call", "note")
 PREFIX = re.compile(rb'\{"kind":"([a-z]+)","seq":(\d{1,18}),')
 TRAILER = re.compile(rb',"crc32":"[0-9a-f]{8}"\}')
 # The exchange is the field after ``seq`` or none: the rest is content. ASCII, because it is read before the checksum.
-_HEAD = re.compile(PREFIX.pattern + rb'(?:"exchange":"([ !#-\[\]-~]+)")?')
+HEAD = re.compile(PREFIX.pattern + rb'(?:"exchange":"([ !#-\[\]-~]+)")?')
 _KINDS = {kind.encode(): kind for kind in KINDS}
-_TRAILER_SIZE = len(b',"crc32":"00000000"}')
+CLOSED = b',"crc32":"%08x"}'
+TRAILER_SIZE = len(CLOSED % 0)
 
 
 class LineHead(NamedTuple):
@@ -73,19 +74,22 @@ def opening(session: str, writer: str, number: int) -> bytes:
 
 def seal(line: bytes) -> bytes:
     """Close a line: its checksum, the brace, the newline."""
-    return b'%s,"crc32":"%08x"}\n' % (line, crc32(line))
+    return b"%s%s\n" % (line, CLOSED % crc32(line))
 
 
 def check(line: bytes) -> bool:
     """Whether a line (without its newline) is whole."""
-    return line[-_TRAILER_SIZE:] == b',"crc32":"%08x"}' % crc32(memoryview(line)[:-_TRAILER_SIZE])
+    return line[-TRAILER_SIZE:] == CLOSED % crc32(memoryview(line)[:-TRAILER_SIZE])
 
 
 def head(line: bytes) -> LineHead | None:
     """Kind, number and exchange of a line, without parsing it; None where it is no journal line."""
-    match = _HEAD.match(line)
-    if match is None:
-        return None
+    match = HEAD.match(line)
+    return None if match is None else said(match)
+
+
+def said(match: re.Match[bytes]) -> LineHead:
+    """What a match of ``HEAD`` says."""
     kind, number, exchange = match.groups()
     return LineHead(_KINDS.get(kind) or kind.decode(), int(number), exchange.decode() if exchange else "")
 

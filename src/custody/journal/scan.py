@@ -8,10 +8,12 @@ damage; anything else that fails its checksum is.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+from zlib import crc32
 
 from custody.journal import lines
 from custody.journal.lines import LineHead
@@ -41,6 +43,9 @@ class Damage:
     torn: bool
 
 
+Raw = tuple[re.Match[bytes], bytes, int, int, int]
+
+
 class Source(Protocol):
     """Where bytes are read by a segment's name: ``Segments``, or a ``Storage``."""
 
@@ -67,25 +72,37 @@ class SegmentScan:
 
     def lines(self) -> Iterator[tuple[LineHead, bytes, Place]]:
         """Every whole line, checksums checked. ``end`` and ``damage`` are final when this is exhausted."""
-        offset, position, rest = self.start, self.start, b""
-        name, head_of, whole_line = self.name, lines.head, lines.check
+        for match, block, begin, end, offset in self.raw():
+            head = lines.said(match)
+            yield head, block[begin:end], Place(self.name, offset, end - begin, head.seq)
+
+    def raw(self) -> Iterator[Raw]:
+        """The same without an object for each: a block, where in it a line begins and ends, where the line stands in
+        the segment, and the match of its head."""
+        base, position, rest = self.start, self.start, b""
+        head_of, closed, size = lines.HEAD.match, lines.CLOSED, lines.TRAILER_SIZE
         while block := self.storage.read(self.name, position, BLOCK):
             self.size = position = position + len(block)
-            *whole, rest = (rest + block).split(b"\n") if b"\n" in block else (rest + block,)
-            for line in whole:
-                if self.first is None:
-                    self.first = line
-                head = head_of(line)
-                if head is not None and whole_line(line):
-                    yield head, line, Place(name, offset, len(line), head.seq)
-                elif line:  # an empty line is where a writer ended another's torn one
-                    yield from self._salvaged(line, offset)
-                offset += len(line) + 1
-        self.end = offset
+            if b"\n" not in block:
+                rest += block
+                continue
+            block = rest + block if rest else block
+            view, begin = memoryview(block), 0
+            if self.first is None:
+                self.first = block[: block.index(b"\n")]
+            while (end := block.find(b"\n", begin)) >= 0:
+                match = head_of(block, begin)  # no newline is part of a head, so that it ends with the line
+                if match is not None and block[end - size : end] == closed % crc32(view[begin : end - size]):
+                    yield match, block, begin, end, base + begin
+                elif end > begin:  # an empty line is where a writer ended another's torn one
+                    yield from self._salvaged(block[begin:end], base + begin)
+                begin = end + 1
+            rest, base = block[begin:], base + begin
+        self.end = base
         if rest:
-            yield from self._salvaged(rest, offset)
+            yield from self._salvaged(rest, base)
         last = self.damage[-1] if self.damage else None
-        if last is None or last.offset + last.size < offset + len(rest) - (0 if rest else 1):
+        if last is None or last.offset + last.size < base + len(rest) - (0 if rest else 1):
             return
         bad = self.storage.read(self.name, last.offset, last.size)
         begins = bad.startswith(_BEGINNING) or _BEGINNING.startswith(bad)
@@ -93,7 +110,7 @@ class SegmentScan:
             self.damage[-1] = Damage(last.segment, last.offset, last.size, torn=True)
             self.end = min(self.end, last.offset)  # judged again when more follows
 
-    def _salvaged(self, bad: bytes, offset: int) -> Iterator[tuple[LineHead, bytes, Place]]:
+    def _salvaged(self, bad: bytes, offset: int) -> Iterator[Raw]:
         """Whole lines within bytes that are none: their newline is gone, or something stands before them."""
         done = 0
         ends = [match.end() for match in lines.TRAILER.finditer(bad)]
@@ -102,11 +119,11 @@ class SegmentScan:
             first = bisect_right(ends, start)
             for end in ends[first : first + 2] if start >= done else ():
                 line = bad[start:end]
-                head = lines.head(line)
+                head = lines.HEAD.match(line)
                 if head is not None and lines.check(line):
                     if start > done:
                         self.damage.append(Damage(self.name, offset + done, start - done, torn=False))
-                    yield head, line, Place(self.name, offset + start, len(line), head.seq)
+                    yield head, line, 0, len(line), offset + start
                     done = end
                     break
         if done < len(bad):
