@@ -63,6 +63,7 @@ ROLES: tuple[Role, ...] = (
     Role("session", f"{_OWN}.md", "what was live where it was not the frozen text"),
     Role("session", f"{_OWN}.json", "what was live where it was not the frozen corpus or environment"),
     Role("session", layout.CHECKPOINT, "what was there when it was last continued"),
+    Role("session", layout.LOSSES, "which complete calls are gone, and that this was accepted"),
     Role("session", layout.PENDING, "what the plans are, and what of them was not done"),
     Role("session", f"{layout.DAMAGED}/<file>", "the damaged original of a segment that was repaired"),
     Role("session", f"{layout.RECOVERY}/crash_report.txt", "how the program ended that failed"),

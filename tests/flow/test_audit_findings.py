@@ -116,6 +116,14 @@ def test_a_vanished_archive_is_not_paid_again_in_silence(
         monkeypatch.setenv("CUSTODY_ACCEPT_LOSS", "1")
         with custody.session("P", "E", root=root, session=s.id):
             ask(client)
+        monkeypatch.delenv("CUSTODY_ACCEPT_LOSS")
+        with custody.session("P", "E", root=root, session=s.id, strict=True):  # what was accepted is not asked again
+            ask(client)
+        assert sdk_env.paid() == 3
+        for segment in (s.path / "llm_archive").glob("*.jsonl"):
+            segment.unlink()
+        with pytest.raises(custody.ArchiveDamaged, match="1 calls that were complete are gone"):  # another loss is news
+            custody.session("P", "E", root=root, session=s.id)
     assert sdk_env.paid() == 3
 
 

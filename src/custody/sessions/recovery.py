@@ -12,6 +12,7 @@ from custody import layout
 from custody.errors import ArchiveDamaged
 from custody.identity import Identity
 from custody.integrity import chronolog
+from custody.integrity.chronolog import Chronolog
 from custody.journal import ledger
 from custody.journal.archive import Archive
 from custody.journal.segments import writer_of
@@ -95,15 +96,31 @@ def _blocks(storage: Storage) -> Iterator[bytes]:
             offset += len(block)
 
 
-def refuse_if_vanished(storage: Storage, archive: Archive) -> None:
-    """Raises ArchiveDamaged: to go on would pay for those calls again, in silence."""
+def refuse_if_vanished(storage: Storage, archive: Archive, events: Chronolog) -> None:
+    """Raises ArchiveDamaged: to go on would pay for those calls again, in silence. A loss that somebody accepted is
+    on record, and is not asked about again."""
     missing = vanished(storage, archive)
-    if missing and os.environ.get(ACCEPT_LOSS) != "1":
+    accepted = _accepted(storage) if missing else frozenset()
+    missing = [call for call in missing if call not in accepted]
+    if not missing:
+        return
+    if os.environ.get(ACCEPT_LOSS) != "1":
         raise ArchiveDamaged(
             f"{len(missing)} calls that were complete are gone from {storage.url}/{layout.ARCHIVE} (the first is "
             f"{missing[0]}), and would be paid again. Restore the folder from a copy, or start another session "
-            f"with --new, or go on without them with {ACCEPT_LOSS}=1"
+            f"with --new, or go on without them by starting once with {ACCEPT_LOSS}=1"
         )
+    found = {"time": now(), "calls": sorted(accepted.union(missing))}
+    storage.put(layout.LOSSES, json.dumps(found, indent=2).encode() + b"\n")
+    events.event("loss_accepted", calls=len(missing), first=missing[0])
+
+
+def _accepted(storage: Storage) -> frozenset[str]:
+    try:
+        found = json.loads(storage.read(layout.LOSSES))
+        return frozenset(call for call in found["calls"] if isinstance(call, str))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # a torn or foreign one accepts nothing
+        return frozenset()
 
 
 def write(storage: Storage, found: dict[str, Any], redactor: Redactor) -> None:
