@@ -111,6 +111,44 @@ class Compacting(Protocol):
         refused from here on. Nothing happens to what is one piece already. Raises FileNotFoundError, OSError."""
 
 
+class Backlog(NamedTuple):
+    """What lies on one machine and not yet in the storage.
+
+    Attributes:
+        machine: the name of the machine.
+        since: when it began to write there first, as a stamp.
+        here: it is this one. Only then the others are known:
+        place: the folder.
+        calls, bytes: how many wait to be stored.
+    """
+
+    machine: str
+    since: str
+    here: bool
+    place: str = ""
+    calls: int | None = None
+    bytes: int | None = None
+
+
+@runtime_checkable
+class Behind(Protocol):
+    """A storage that may be written on this machine first, and stored behind that."""
+
+    def catch_up(self) -> None:
+        """Store what dead processes of this machine have left to be stored, in this folder or below it.
+        Raises OSError, StorageError."""
+
+    def begin(self) -> None:
+        """The owner's, before it reads or writes what others may have left; its manifest is stored by then. Raises
+        BacklogElsewhere where calls may lie on another machine, OSError, UsageError."""
+
+    def finish(self) -> None:
+        """The owner's, last: wait for what is not stored yet, for a bounded time, and say what is left."""
+
+    def backlog(self) -> Backlog | None:
+        """None where nothing lies anywhere else. Raises OSError."""
+
+
 class Capabilities(NamedTuple):
     """What a storage promises.
 
