@@ -44,7 +44,7 @@ def calls_on(server: SmallS3) -> int:
 def test_what_is_uploaded_in_the_end_is_the_session_and_nothing_is_left(
     start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
 ) -> None:
-    code, out, err = ended(start("study.py", **SETTING))
+    code, _, err = ended(start("study.py", **SETTING))
     assert (code, sim.paid()) == (0, 8), err
     assert parts(tmp_path) == [], "the local part is not needed any more"
     assert not [key for key in server.objects if key.endswith(MARKER)]
@@ -58,9 +58,9 @@ def test_an_outage_in_the_middle_does_not_stop_the_study(
     start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
 ) -> None:
     process = start("study.py", WAIT="2", **SETTING)
-    before = told(process, 3)
+    told(process, 3)
     server.fail = 503
-    code, out, err = ended(process)
+    code, _, err = ended(process)
     assert (code, sim.paid()) == (0, 8), err
     assert "on this machine only" in err and "custody sync" in err
     (part,) = parts(tmp_path)

@@ -5,7 +5,7 @@ Names are relative, written with ``/``. Errors are ``OSError`` or ``custody.erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 
@@ -100,6 +100,14 @@ class Foldered(Protocol):
 
     def folders(self, prefix: str = "") -> Iterator[str]:
         """The names, not the paths, of the objects and folders in the folder ``prefix`` (no slash at its end)."""
+
+
+@runtime_checkable
+class Removing(Protocol):
+    """A storage that removes many objects faster than one after another."""
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """``remove`` for objects that are no logs."""
 
 
 @runtime_checkable

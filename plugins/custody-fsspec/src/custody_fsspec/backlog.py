@@ -50,8 +50,8 @@ def require_none(objects: Objects) -> None:
     if found is not None:
         raise BacklogElsewhere(
             f"{objects.url}: calls of this session may lie on machine {found.machine} and not on the server yet (since "
-            f"{found.since}); they would be paid again, so nothing was sent. Run 'custody sync' there. If they are lost: "
-            f"custody sync --give-up {objects.url}"
+            f"{found.since}); they would be paid again, so nothing was sent. Run 'custody sync' there. If they are "
+            f"lost: custody sync --give-up {objects.url}"
         )
 
 

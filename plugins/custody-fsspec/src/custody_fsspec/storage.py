@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from custody.plugin import Backlog, Capabilities, Entry, Leases, Lock, Log, SharedLog, StorageError, UsageError
 from custody.storage import Watch
@@ -26,6 +26,7 @@ from custody_fsspec.watching import AlwaysChanged, Changes, MachineWatch
 WORKER = "CUSTODY_WORKER"
 """Set in the processes of a worker, who shares the session with those on other machines."""
 
+_AT_ONCE = 1000  # objects removed with one request
 _shared: weakref.WeakValueDictionary[tuple[str, str], CasLog] = weakref.WeakValueDictionary()
 _shared_lock = threading.Lock()
 _changes: dict[str, Changes] = {}
@@ -131,6 +132,10 @@ class ObjectStorage:
             self._reading.forget(name)
             known = look(self._objects, name)
             self._objects.delete([*(piece.key for piece in known.pieces), *known.covered])
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        for begin in range(0, len(names), _AT_ONCE):
+            self._objects.delete([self._checked(name) for name in names[begin : begin + _AT_ONCE]])
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         return self._reading.read(self._checked(name), offset, size)
