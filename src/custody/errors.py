@@ -10,6 +10,7 @@
     │   ├── SessionBusy             alive in another process
     │   ├── SessionEnded            a thread asks on after its session has ended
     │   ├── SeveralWritersRefused   the storage cannot keep several writers apart
+    │   ├── BacklogElsewhere        calls may lie on another machine, and not in the storage yet
     │   └── NamesDisagree           the script and the command name different experiments
     ├── CallInDoubt                 sent once without an outcome on record, and not to be sent again
     ├── PluginError                 a plugin that cannot be used
@@ -65,6 +66,10 @@ class SessionEnded(UsageError):
 
 class SeveralWritersRefused(UsageError):
     """The storage cannot promise put-if-absent, so that several writers would overwrite and pay twice."""
+
+
+class BacklogElsewhere(UsageError):
+    """A machine has written to its own disk first, and what it has not stored yet would be paid again."""
 
 
 class NamesDisagree(UsageError):

@@ -248,6 +248,10 @@ class Turn(Protocol):
         """False while another process is sending the same identity: ask again after a pause."""
 
     @property
+    def asks_a_server(self) -> bool:
+        """Whether ``ready`` may wait for a server, so that no event loop should."""
+
+    @property
     def replay(self) -> Replay | None: ...
 
     @property

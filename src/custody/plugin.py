@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from custody.codecs import Codec
 from custody.doubt import Doubt, Found, Questions, Told
-from custody.errors import CustodyError, SeveralWritersRefused, StorageError, UsageError
+from custody.errors import BacklogElsewhere, CustodyError, SeveralWritersRefused, StorageError, UsageError
 from custody.exchange import (
     Chunk,
     Claim,
@@ -33,14 +33,18 @@ from custody.reading import absence, body_finding, build_date, count, header_fin
 from custody.record import Finding, Forensics, Outcome, Price, Usage, found, plain_numbers, unknown
 from custody.sse import Event
 from custody.storage import (
+    Backlog,
     Batching,
+    Behind,
     Capabilities,
     Capable,
     Clocked,
     Compacting,
     Entry,
+    Foldered,
     Lock,
     Log,
+    Removing,
     Settling,
     SharedLog,
     Storage,
@@ -50,7 +54,10 @@ from custody.storage.leases import Leases
 from custody.vendor import CallResult, CallSeam, OpenCall, Patch, Vendor, current_call, defer
 
 __all__ = [
+    "Backlog",
+    "BacklogElsewhere",
     "Batching",
+    "Behind",
     "CallResult",
     "CallSeam",
     "Capabilities",
@@ -67,6 +74,7 @@ __all__ = [
     "Event",
     "Exchange",
     "Finding",
+    "Foldered",
     "Forensics",
     "Found",
     "Identity",
@@ -78,6 +86,7 @@ __all__ = [
     "Patch",
     "Price",
     "Questions",
+    "Removing",
     "Replay",
     "RequestHead",
     "ResponseHead",

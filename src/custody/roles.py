@@ -51,6 +51,7 @@ ROLES: tuple[Role, ...] = (
     *(Role("session", f"{lock.removesuffix('.lock')}/", "who holds it, or held it") for lock in layout.LOCKS),
     Role("session", f"{layout.STATE}/stage_<n>_<name>_complete.json", "which entries of a stage are done"),
     Role("session", f"{_STEPS}/<name>.json", "which step or item of a plan is done, and what it keeps"),
+    Role("session", layout.BACKLOG, "which machine has written what is not stored here yet; gone when all is"),
     Role("session", layout.BUDGET, "what was reserved and spent of a budget; the last line counts"),
     Role("session", layout.REPRICED, "what the calls cost by later price tables"),
     Role("session", layout.MIGRATED, "which files of an older layout the session was made from"),

@@ -53,6 +53,8 @@ class Noted(Turn):
         self.data = b""
         self._waits = handler.waits
 
+    asks_a_server = False
+
     def ready(self) -> bool:
         self._waits -= 1
         return self._waits < 0

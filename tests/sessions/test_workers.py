@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -50,6 +51,10 @@ def events(root: Path) -> list[str]:
     return [event["event"] for event in chronolog.read((path_of(root) / layout.CHRONOLOG).read_bytes())]
 
 
+def claims(root: Path) -> list[Path]:
+    return [path for path in (path_of(root) / "system_state/claims").rglob("*") if path.is_file()]
+
+
 def test_the_first_worker_creates_the_session_and_the_last_one_finishes_it(
     root: Path, sdk_env: Simulator, worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +79,79 @@ def test_the_first_worker_creates_the_session_and_the_last_one_finishes_it(
         "one": ("ended", 1), "three": ("ended", 0), "two": ("ended", 0),
     }  # fmt: skip
     assert len(sdk_env.requests) == 1
+    assert not claims(root), "nobody is at work any more, and no claim is left"
     assert verify(custody.open(path_of(root)).storage).sound
+
+
+def test_claims_stay_where_a_worker_may_wake_up(
+    root: Path, sdk_env: Simulator, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUSTODY_LEASE_SECONDS", "0.5")
+    with opened(root):
+        frozen = SharedLocalStorage(path_of(root), "two", create=False)
+        frozen.leases.heartbeat._beating = False
+        held = frozen.claim(layout.CLAIMS, b"its call")
+        assert held is not None
+        time.sleep(1.8)  # its lease, and a second for the clock's grain
+    assert claims(root), "when it wakes up it asks whether its claim is another one's by now"
+
+
+def test_a_coroutines_claim_is_asked_for_in_a_thread(
+    root: Path, sdk_env: Simulator, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[threading.Thread] = []
+    claim = SharedLocalStorage.claim
+
+    def watched(self: SharedLocalStorage, name: str, token: bytes) -> Any:
+        asked.append(threading.current_thread())
+        return claim(self, name, token)
+
+    monkeypatch.setattr(SharedLocalStorage, "claim", watched)
+
+    async def study() -> set[str]:
+        async with openai.AsyncOpenAI(max_retries=0) as client:
+            made = await asyncio.gather(*(
+                client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": f"{n}"}])
+                for n in range(4)
+            ))  # fmt: skip
+        return {each.choices[0].message.content or "" for each in made}
+
+    with opened(root):
+        assert len(asyncio.run(study())) == 4
+        assert len(asked) == 4 and threading.main_thread() not in asked, "the event loop waited for the server"
+        ask(openai.OpenAI(max_retries=0), "sync")
+        assert asked[-1] is threading.main_thread()
+
+
+def test_a_coroutine_that_is_cancelled_while_it_claims_holds_nothing(
+    root: Path, sdk_env: Simulator, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    claim = SharedLocalStorage.claim
+
+    def slow(self: SharedLocalStorage, name: str, token: bytes) -> Any:
+        begun.set()
+        assert goes_on.wait(60)
+        return claim(self, name, token)
+
+    async def study() -> None:
+        async with openai.AsyncOpenAI(max_retries=0) as client:
+            asking = asyncio.ensure_future(
+                client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "one"}])
+            )
+            assert await asyncio.to_thread(begun.wait, 60)
+            asking.cancel()
+            await asyncio.sleep(0)
+            goes_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+    with opened(root) as session:
+        monkeypatch.setattr(SharedLocalStorage, "claim", slow)
+        asyncio.run(study())
+        assert isinstance(session.storage, SharedLocalStorage)
+        assert session.storage.leases.held == 0, "others would wait for a call that nobody makes"
+        assert not sdk_env.requests
 
 
 def test_a_worker_that_comes_while_another_makes_the_folder_waits_for_its_turn(root: Path) -> None:

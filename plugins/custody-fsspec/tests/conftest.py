@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_s3 import SmallS3, small_s3
+from study import STUDY
+
+from custody.testing.simulator import Simulator
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +37,29 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallS3]:
     with small_s3() as made:
         monkeypatch.setenv("AWS_ENDPOINT_URL", made.endpoint)
         yield made
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator() as made:
+        yield made
+
+
+@pytest.fixture
+def start(tmp_path: Path, server: SmallS3, sim: Simulator) -> Callable[..., subprocess.Popen[str]]:
+    """``start("study.py", KILL="3")``: Python in an empty folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "study.py").write_text(STUDY)
+
+    def begin(*words: str, **env: str) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ, **sim.env(), "CUSTODY_SPILL_DIR": str(tmp_path / "spill"),
+            "CUSTODY_FSSPEC_RETRY_SECONDS": "1", "CUSTODY_LOCAL_DIR": str(tmp_path / "behind"), **env
+        }  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, *words], cwd=work, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    return begin

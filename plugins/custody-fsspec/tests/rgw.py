@@ -150,7 +150,14 @@ class Gateway:
             self._daemons[name] = subprocess.Popen([program, "-c", str(self.conf), *arguments], stdout=out, stderr=out)
 
     def _ceph(self, *arguments: str) -> None:
-        self._run("ceph", "-c", self.conf, "--connect-timeout", "60", *arguments)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return self._run("ceph", "-c", self.conf, "--connect-timeout", "60", *arguments)
+            except RuntimeError:  # a monitor that has only just come up may answer EPERM to whatever it is asked
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def _run(self, *command: object) -> None:
         done = subprocess.run([str(part) for part in command], capture_output=True, timeout=120, check=False)

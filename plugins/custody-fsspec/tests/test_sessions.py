@@ -3,70 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from small_s3 import SmallS3
+from study import ROOT, ended, session_of
 
 from custody.testing.simulator import Simulator
 
 pytest.importorskip("openai", reason="the study asks by the openai SDK")
 pytestmark = pytest.mark.timeout(300)
-
-ROOT = "s3://bucket/study"
-STUDY = """
-import os, sys
-import custody, openai
-client = openai.OpenAI(max_retries=0)
-with custody.session(project="P", experiment="E", root="s3://bucket/study") as session:
-    for run in range(8):
-        if os.environ.get("KILL") == str(run):
-            os.kill(os.getpid(), 9)
-        with session.scope(run=run):
-            said = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
-            print(run, said.choices[0].message.content, flush=True)
-            if os.environ.get("WAIT") == str(run):
-                sys.stdin.readline()
-"""
-
-
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
-    with Simulator() as made:
-        yield made
-
-
-@pytest.fixture
-def start(tmp_path: Path, server: SmallS3, sim: Simulator) -> Callable[..., subprocess.Popen[str]]:
-    """``start("study.py", KILL="3")``: Python in an empty folder."""
-    work = tmp_path / "work"
-    work.mkdir()
-    (work / "study.py").write_text(STUDY)
-
-    def begin(*words: str, **env: str) -> subprocess.Popen[str]:
-        environment = {
-            **os.environ, **sim.env(), "CUSTODY_SPILL_DIR": str(tmp_path / "spill"), "CUSTODY_S3_PATIENCE": "1", **env
-        }  # fmt: skip
-        return subprocess.Popen(
-            [sys.executable, *words], cwd=work, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    return begin
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=200)
-    return process.returncode, out, err
-
-
-def session_of(server: SmallS3) -> str:
-    (found,) = {key.partition("/sessions/")[2].partition("/")[0] for key in server.objects if "/sessions/" in key}
-    return f"{ROOT}/projects/P/experiments/E/sessions/{found}"
 
 
 def test_a_killed_study_goes_on_and_pays_for_nothing_twice(
@@ -83,6 +31,9 @@ def test_a_killed_study_goes_on_and_pays_for_nothing_twice(
         assert code == 0, err
         said = json.loads(out)
         assert command != "status" or (said["calls"], said["state"]) == (8, "finished")
+    for name in ("SESSION_CHRONOLOG.jsonl", "system_state/segments.jsonl"):
+        pieces = [key for key in server.objects if f"{name}.parts/" in key]
+        assert len(pieces) == 1, f"a reader of {name} asks for {len(pieces)} objects"
     written = b"".join(data for data, _ in server.objects.values())
     assert sim.env()["OPENAI_API_KEY"].encode() not in written
 

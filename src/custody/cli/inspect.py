@@ -20,6 +20,7 @@ from custody.report import pending, team
 from custody.report.cost import shown
 from custody.report.stored import Answer, Call, Frame, StoredSession
 from custody.report.verify import verify as verify_session
+from custody.sessions import behind
 
 
 @click.command()
@@ -53,6 +54,7 @@ def status(session: str, root: str, as_json: bool) -> None:
             ("cost", found["cost"] if found["calls"] else "nothing was sent"),
             ("saved by replay", _saved(found["saved_by_replay_usd"])),
             *([("waiting", _spilled(found))] if found["spilled"] else []),
+            *([("backlog", behind.sentence(found["backlog"]))] if found["backlog"] else []),
             ("redacted", f"{found['redacted']} answers had a secret cut out, and replay without it"),
             ("damage", f"{found['damaged_lines']} damaged lines, {found['torn_tails']} torn tails"),
         ]

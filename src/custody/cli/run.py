@@ -25,7 +25,7 @@ from custody.integrity.chronolog import Chronolog
 from custody.pipeline.doubts import POLICIES
 from custody.redact import MASK, Redactor
 from custody.research.definitions import Given
-from custody.sessions import budgets, children, earlier, recovery, starting, workers
+from custody.sessions import behind, budgets, children, earlier, recovery, starting, workers
 from custody.sessions import manifest as manifests
 from custody.sessions.taking import Started
 from custody.storage.folders import Folder, at, folder
@@ -180,7 +180,7 @@ def _run(started: Started, command: list[str], directory: Path, *, strict: bool,
     child = subprocess.Popen(command, cwd=directory, env=_environment(started, strict=strict, said=said))  # noqa: S603
     code = _wait(child)
     outcome = "finished" if code == 0 else "failed"
-    if not (started.path / layout.MANIFEST).is_file():
+    if next(iter(started.storage.list(layout.MANIFEST)), None) is None:
         say(f"custody: the folder of {started.manifest.session} is gone; 'custody doctor' names what waits for it")
         started.owner.release()
         return code if code > 0 else 128 - code if code < 0 else 1
@@ -196,6 +196,7 @@ def _run(started: Started, command: list[str], directory: Path, *, strict: bool,
     else:
         going_on = "it was the last one: the session has ended" if last else "other workers go on"
         say(f"custody: worker {worker} of {started.manifest.session} ended with exit code {code}; {going_on}")
+    behind.finish(started.storage)
     started.owner.release()
     workers.close(started.storage)
     return code if code >= 0 else 128 - code

@@ -19,6 +19,7 @@ from custody.journal import closing
 from custody.journal.archive import Archive
 from custody.journal.ledger import Ledger
 from custody.journal.repair import repair as repair_segments
+from custody.sessions import behind
 from custody.sessions.state import is_alive
 from custody.storage import Storage
 from custody.storage.folders import at, folder
@@ -27,7 +28,10 @@ from custody.storage.folders import at, folder
 @contextmanager
 def _owned(session: str, root: str) -> Iterator[Storage]:
     """A session's storage, kept from everybody else. Raises SessionNotFound, SessionBusy."""
-    storage = at(layout.find_session(folder(root), session), create=True)
+    found = layout.find_session(folder(root), session)
+    behind.catch_up(found)
+    storage = at(found, create=True)
+    behind.refuse(storage)
     alive = is_alive(storage)
     owner = None if alive else storage.lock(layout.OWNER_LOCK)
     if owner is None:

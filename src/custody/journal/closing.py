@@ -103,18 +103,20 @@ def adopt(archive: Archive) -> None:
     closer = Closer(storage, Ledger(storage))
     for segment in left_open(archive):
         closer.closed(*segment)
-    if isinstance(storage, Compacting):
-        for name in (layout.CHRONOLOG, layout.SEGMENTS):
-            _compact(storage, name)
+    merge(storage)
 
 
-def _compact(storage: Compacting, name: str) -> None:
-    try:
-        storage.compact(name)
-    except FileNotFoundError:
+def merge(storage: Storage) -> None:
+    """Make one object each of the logs that all writers of a session share, so that readers ask for one."""
+    if not isinstance(storage, Compacting):
         return
-    except OSError as error:
-        log.warning("custody: %s could not be made one object (%s); it is left as it is", name, error)
+    for name in (layout.CHRONOLOG, layout.SEGMENTS):
+        try:
+            storage.compact(name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("custody: %s could not be made one object (%s); it is left as it is", name, error)
 
 
 def close(

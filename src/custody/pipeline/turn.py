@@ -30,6 +30,7 @@ from custody.exchange import (
 )
 from custody.identity.key import UNPARSED, request_key
 from custody.journal import lines
+from custody.pipeline import claims
 from custody.pipeline.explain import is_conversation
 from custody.pipeline.isolation import isolated
 from custody.redact import MASK
@@ -102,6 +103,10 @@ class LiveTurn:
 
     def ready(self) -> bool:
         return self._flow.ready(self)
+
+    @property
+    def asks_a_server(self) -> bool:
+        return self.replay is None and claims.are_leases(self._flow.storage)
 
     @isolated
     def sending(self, filled: Headers | None = None) -> None:

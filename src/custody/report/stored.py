@@ -20,8 +20,8 @@ from custody.report import pending, team
 from custody.report.cost import Sum
 from custody.report.forensics import flagged
 from custody.report.replays import found, replays
+from custody.sessions import behind, recovery
 from custody.sessions import manifest as manifests
-from custody.sessions import recovery
 from custody.sessions.state import standing
 from custody.sse import Event
 from custody.storage.folders import at, folder
@@ -263,6 +263,7 @@ class StoredSession:
             "models": dict(sorted(seen.models.items())),
             "redacted": seen.redacted,
             "spilled": self._spilled(),
+            "backlog": behind.backlog(self.storage),
             "notes": list(self.archive.notes),
             "damaged_lines": sum(1 for d in self.archive.damage if not d.torn),
             "torn_tails": sum(1 for d in self.archive.damage if d.torn),

@@ -22,7 +22,7 @@ from typing import Any
 from custody.exchange import Ack, Headers, RequestHead, ResponseHead, Turn, WireHandler, is_event_stream
 from custody.seam.aiohttp_response import multidict, readers, replayed
 from custody.seam.patching import Patches
-from custody.seam.wire import afill, ending_of, inside, pause, settle
+from custody.seam.wire import afill, ending_of, inside, ready, settle
 
 
 def install(patches: Patches, handler: WireHandler) -> None:
@@ -53,8 +53,7 @@ def _request(handler: WireHandler, module: ModuleType, original: Any) -> Any:
             asked.fill(await afill(asked.given))
             return await original(self, method, str_or_url, **asked.kwargs)
         try:
-            while not turn.ready():
-                await pause()
+            await ready(turn)
             if turn.replay is None:
                 turn.sending(asked.fill(await afill(asked.given)))
         except BaseException:

@@ -21,7 +21,7 @@ from custody.seam import grpc_frames, grpc_turn
 from custody.seam.grpc_frames import Status
 from custody.seam.grpc_turn import exhausted, initial_metadata, named, replayed_status
 from custody.seam.patching import Patches
-from custody.seam.wire import afill, ending_of, inside, left, pause, settle
+from custody.seam.wire import afill, ending_of, inside, left, ready, settle
 
 
 def install(patches: Patches, handler: WireHandler) -> None:
@@ -135,8 +135,7 @@ class _Call:
             return await afill(self._head.headers)
         headers = None
         try:
-            while not turn.ready():
-                await pause()
+            await ready(turn)
             if turn.replay is None:
                 headers = await afill(self._head.headers)
                 turn.sending(headers)

@@ -20,7 +20,7 @@ from typing import Any
 from custody.errors import CustodyError, ReplayExhausted
 from custody.exchange import Ack, Asking, Headers, Replay, RequestHead, ResponseHead, Turn, WireHandler
 from custody.seam.patching import Patches
-from custody.seam.wire import CLAIM_PAUSE, afill, ending_of, fill, inside, left, pause, settle
+from custody.seam.wire import CLAIM_PAUSE, afill, ending_of, fill, inside, left, ready, settle
 
 MODULES = ("httpx", "httpx2")
 
@@ -105,8 +105,7 @@ def _async_send(handler: WireHandler, module: ModuleType, streams: Any, transpor
             _filled(request, await afill(head.headers))
             return await original(self, request, **kwargs)
         try:
-            while not turn.ready():
-                await pause()
+            await ready(turn)
             if turn.replay is None:
                 filled = _filled(request, await afill(head.headers))
                 if turn.reconciling is not None and await _async_asked(original, self, request, turn.reconciling):

@@ -27,7 +27,7 @@ from custody.errors import ReplayMiss
 from custody.exchange import RequestHead, Turn, WireHandler
 from custody.seam.patching import Patches
 from custody.seam.websocket_frames import Recorder, ending_callback, ending_thread, pairs, seen
-from custody.seam.wire import CLAIM_PAUSE, ending_of, inside, pause, settle
+from custody.seam.wire import CLAIM_PAUSE, ending_of, inside, ready, settle
 
 
 def install(patches: Patches, handler: WireHandler) -> None:
@@ -115,8 +115,7 @@ async def _async_begin(handler: WireHandler, uri: str, headers: Any) -> Turn | N
     turn = _begin(handler, uri, headers)
     if turn is not None:
         with _abandoning(turn):
-            while not turn.ready():
-                await pause()
+            await ready(turn)
             _send(turn, uri)
     return turn
 

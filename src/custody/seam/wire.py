@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from custody.credentials import PLACEHOLDER, PREFIX
@@ -49,6 +52,45 @@ async def pause() -> None:
         await anyio.sleep(CLAIM_PAUSE)
     else:
         await asyncio.sleep(CLAIM_PAUSE)
+
+
+async def ready(turn: Turn) -> None:
+    """Return when the turn may send, or has an answer. Where that asks a server, a thread does, not the event loop."""
+    while not await (_in_a_thread(turn) if turn.asks_a_server else _at_once(turn)):
+        await pause()
+
+
+async def _at_once(turn: Turn) -> bool:
+    return turn.ready()
+
+
+async def _in_a_thread(turn: Turn) -> bool:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        import anyio.to_thread
+
+        return await anyio.to_thread.run_sync(turn.ready)
+    asked = loop.run_in_executor(_threads, contextvars.copy_context().run, turn.ready)
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:  # what it claims is given back by whoever abandons the turn: it ends first
+        while not asked.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([asked])
+        raise
+
+
+_threads = ThreadPoolExecutor(16, thread_name_prefix="custody-claim")
+
+
+def _forked() -> None:
+    global _threads
+    _threads = ThreadPoolExecutor(16, thread_name_prefix="custody-claim")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def fill(headers: Headers) -> Headers | None:

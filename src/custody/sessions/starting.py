@@ -28,6 +28,7 @@ from custody.pipeline.flow import Flow
 from custody.redact import Redactor
 from custody.research.definitions import Given
 from custody.sessions import (
+    behind,
     binding,
     budgets,
     children,
@@ -174,6 +175,7 @@ def start(
     redactor.learn_environment(os.environ)
     prepared = binding.prepare(root, layout.experiment_path(root, project, experiment), given or Given(), redactor)
     worker = workers.name()
+    behind.catch_up(root)
     chosen = (choose if worker is None else workers.choose)(root, project, experiment, session, new=new)
     storage = workers.shared(installed.hooks.open_storage(str(chosen.path), create=True))
     with workers.turn(storage):
@@ -322,6 +324,8 @@ def _finish(opened: Session, outcome: str, fields: dict[str, Any]) -> None:
     opened.flow.hooks.session_closed(opened.record)
     ends.unwatch(opened)
     children.restore()
+    if not opened.joined:
+        behind.finish(opened.storage)
     while _locks:
         _locks.pop().release()
     workers.close(opened.storage)

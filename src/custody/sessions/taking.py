@@ -14,7 +14,7 @@ from custody.journal.archive import Archive
 from custody.pipeline.doubts import Policy
 from custody.redact import Redactor
 from custody.research.matrix import Document
-from custody.sessions import doubts, events, recovery, workers
+from custody.sessions import behind, doubts, events, recovery, workers
 from custody.sessions import manifest as manifests
 from custody.sessions.choice import Chosen
 from custody.sessions.manifest import Manifest
@@ -53,6 +53,7 @@ def take(
     done it; what they have in hand only looks like a crash's leavings."""
     if chosen.before is None:
         manifests.write(storage, manifest_of_new(), redactor)
+    behind.begin(storage)
     manifest = manifests.read(storage)
     chronolog = Chronolog(storage.shared_log(layout.CHRONOLOG), redactor)
     if at_work:

@@ -18,6 +18,7 @@ from typing import Any
 from custody import layout
 from custody.errors import CustodyError, SessionBusy, SessionNotFound, UsageError
 from custody.integrity.chronolog import Chronolog
+from custody.journal.closing import merge
 from custody.research.order import Order
 from custody.sessions import events, state
 from custody.sessions.choice import Chosen
@@ -139,6 +140,7 @@ def end(path: Folder, storage: Storage, manifest: Manifest, chronolog: Chronolog
     worker = name()
     if worker is None:
         events.end(path, manifest, chronolog, outcome, **fields)
+        merge(storage)
         return True
     said = {key: value for key, value in fields.items() if value is not None}
     chronolog.event("worker_end", session_id=manifest.session, worker=worker, outcome=outcome, **said)
@@ -147,12 +149,24 @@ def end(path: Folder, storage: Storage, manifest: Manifest, chronolog: Chronolog
             last = not others(storage)
             if last:
                 events.end(path, manifest, chronolog, outcome, **fields)
+                merge(storage)
+                sweep(storage)
     except (CustodyError, OSError) as error:  # what was paid for is on record; how the program went does not change
         log.warning(
             "custody: whether worker %s is the last one cannot be told (%s); others end the session", worker, error
         )
         return False
     return last
+
+
+def sweep(storage: Storage) -> None:
+    """Remove the claims of a session in which nobody is at work. Not where a worker is lost: it may be frozen, and asks
+    whether its claim is another one's by then when it wakes up."""
+    try:
+        if isinstance(storage, Leased) and isinstance(storage.leases, Leases) and not may_wake(storage):
+            storage.leases.sweep(layout.CLAIMS)
+    except (CustodyError, OSError) as error:
+        log.warning("custody: the claims of %s cannot be removed (%s); they hinder nobody", storage.url, error)
 
 
 def close(storage: Storage) -> None:

@@ -5,7 +5,7 @@ Names are relative, written with ``/``. Errors are ``OSError`` or ``custody.erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 
@@ -103,12 +103,58 @@ class Foldered(Protocol):
 
 
 @runtime_checkable
+class Removing(Protocol):
+    """A storage that removes many objects faster than one after another."""
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """``remove`` for objects that are no logs."""
+
+
+@runtime_checkable
 class Compacting(Protocol):
     """A storage that keeps a log in many pieces while it is written, and can make one of them."""
 
     def compact(self, name: str) -> None:
         """Make one object of a log. Only for who owns it alone: whoever still appended to a log of one writer is
         refused from here on. Nothing happens to what is one piece already. Raises FileNotFoundError, OSError."""
+
+
+class Backlog(NamedTuple):
+    """What lies on one machine and not yet in the storage.
+
+    Attributes:
+        machine: the name of the machine.
+        since: when it began to write there first, as a stamp.
+        here: it is this one. Only then the others are known:
+        place: the folder.
+        calls, bytes: how many wait to be stored.
+    """
+
+    machine: str
+    since: str
+    here: bool
+    place: str = ""
+    calls: int | None = None
+    bytes: int | None = None
+
+
+@runtime_checkable
+class Behind(Protocol):
+    """A storage that may be written on this machine first, and stored behind that."""
+
+    def catch_up(self) -> None:
+        """Store what dead processes of this machine have left to be stored, in this folder or below it.
+        Raises OSError, StorageError."""
+
+    def begin(self) -> None:
+        """The owner's, before it reads or writes what others may have left; its manifest is stored by then. Raises
+        BacklogElsewhere where calls may lie on another machine, OSError, UsageError."""
+
+    def finish(self) -> None:
+        """The owner's, last: wait for what is not stored yet, for a bounded time, and say what is left."""
+
+    def backlog(self) -> Backlog | None:
+        """None where nothing lies anywhere else. Raises OSError."""
 
 
 class Capabilities(NamedTuple):

@@ -81,7 +81,9 @@ class RemoteFolder:
 
     def is_dir(self) -> bool:
         """Whether there is anything below. Raises OSError."""
-        return next(iter(_looking(self).list()), None) is not None
+        storage = _looking(self)
+        below = storage.folders() if isinstance(storage, Foldered) else storage.list()
+        return next(iter(below), None) is not None
 
     def exists(self) -> bool:
         return self.is_file() or self.is_dir()

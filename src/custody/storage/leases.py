@@ -21,6 +21,7 @@ from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 from custody.errors import CustodyError, StorageError
+from custody.storage import Removing
 from custody.storage.heartbeats import ALONE, WORKERS, Backing, Heartbeat, elapsed
 
 log = logging.getLogger("custody")
@@ -111,6 +112,17 @@ class Leases:
         elif not self._here(prefix):
             self._busy[prefix] = self._clock() + min(_PAUSE, self.heartbeat.seconds / 6)
         return held
+
+    def sweep(self, name: str) -> int:
+        """Remove the claims of a name, answered or not; gives their number. Only where no holder is at work or may wake
+        up: whoever claims next is the first one, and has to look into the archive before."""
+        names = [entry.name for entry in self._storage.list(f"{_base(name)}/")]
+        if isinstance(self._storage, Removing):
+            self._storage.remove_all(names)
+        else:
+            for each in names:
+                self._storage.remove(each)
+        return len(names)
 
     def owner(self, name: str, token: bytes) -> Owner | None:
         """Who has, or last had, a claim. None where nobody has."""

@@ -60,6 +60,10 @@ class Reading:
         with self._lock:
             self._tables.pop(name, None)
 
+    def forget_all(self) -> None:
+        with self._lock:
+            self._tables.clear()
+
     def list(self, prefix: str, hidden: Callable[[str], bool]) -> Iterator[Entry]:
         """Objects and logs by name; parts are no objects."""
         logs: dict[str, list[Stored]] = {}

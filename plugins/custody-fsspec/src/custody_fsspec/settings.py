@@ -15,12 +15,16 @@ class Settings:
     patience: seconds for which a request that fails is tried again (``CUSTODY_FSSPEC_RETRY_SECONDS``).
     timeout: seconds that one request may take (``CUSTODY_FSSPEC_TIMEOUT_SECONDS``).
     client: ``obstore``, ``fsspec`` or ``auto`` (``CUSTODY_FSSPEC_CLIENT``).
+    behind: this machine first, and the server behind (``CUSTODY_DURABILITY=local-then-remote``).
+    waiting: seconds for which the end of a program waits for what is not uploaded (``CUSTODY_UPLOAD_SECONDS``).
     """
 
     flush: float = 0.05
     patience: float = 10.0
     timeout: float = 30.0
     client: str = "auto"
+    behind: bool = False
+    waiting: float = 30.0
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -28,11 +32,16 @@ class Settings:
         client = os.environ.get("CUSTODY_FSSPEC_CLIENT", "auto")
         if client not in ("auto", "obstore", "fsspec"):
             raise UsageError(f"CUSTODY_FSSPEC_CLIENT={client!r}: it is 'obstore', 'fsspec' or 'auto'")
+        durability = os.environ.get("CUSTODY_DURABILITY") or "remote"
+        if durability not in ("remote", "local-then-remote"):
+            raise UsageError(f"CUSTODY_DURABILITY={durability!r}: it is 'remote' or 'local-then-remote'")
         return cls(
             flush=_number("CUSTODY_FSSPEC_FLUSH_MS", cls.flush * 1000) / 1000,
             patience=_number("CUSTODY_FSSPEC_RETRY_SECONDS", cls.patience),
             timeout=_number("CUSTODY_FSSPEC_TIMEOUT_SECONDS", cls.timeout),
             client=client,
+            behind=durability == "local-then-remote",
+            waiting=_number("CUSTODY_UPLOAD_SECONDS", cls.waiting),
         )
 
 

@@ -6,14 +6,17 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from custody.plugin import Capabilities, Entry, Leases, Lock, StorageError
-from custody_fsspec import probe
+from custody.plugin import Backlog, Capabilities, Entry, Leases, Lock, Log, SharedLog, StorageError, UsageError
+from custody.storage import Watch
+from custody_fsspec import backlog, probe
+from custody_fsspec.clients import objects_of
 from custody_fsspec.compacting import compact
 from custody_fsspec.locks import machine_locks
 from custody_fsspec.log import PartLog
 from custody_fsspec.objects import Objects
+from custody_fsspec.part import parts
 from custody_fsspec.parts import FOLDER, look
 from custody_fsspec.reading import SUFFIX, Reading
 from custody_fsspec.settings import Settings
@@ -23,6 +26,7 @@ from custody_fsspec.watching import AlwaysChanged, Changes, MachineWatch
 WORKER = "CUSTODY_WORKER"
 """Set in the processes of a worker, who shares the session with those on other machines."""
 
+_AT_ONCE = 1000  # objects removed with one request
 _shared: weakref.WeakValueDictionary[tuple[str, str], CasLog] = weakref.WeakValueDictionary()
 _shared_lock = threading.Lock()
 _changes: dict[str, Changes] = {}
@@ -41,9 +45,34 @@ class ObjectStorage:
     def capabilities(self) -> Capabilities:
         return probe.capabilities(self._objects)
 
+    # -- what lies on machines (see ``behind.py``) ---------------------------------------------------
+
+    def catch_up(self) -> None:
+        for part in parts(self._objects.store, self.url):
+            try:
+                objects = objects_of(part.url, self._settings)
+                assert objects is not None
+                backlog.catch_up(objects, part)
+            finally:
+                part.close()
+
+    def begin(self) -> None:
+        backlog.require_none(self._objects)
+        if self._settings.behind:
+            raise UsageError(
+                f"{self.url}: CUSTODY_DURABILITY=local-then-remote needs a server that keeps writers apart "
+                f"({self.not_shared})"
+            )
+
+    def finish(self) -> None:
+        """All is stored already."""
+
+    def backlog(self) -> Backlog | None:
+        return backlog.of(self._objects)
+
     # -- logs ---------------------------------------------------------------------------------------
 
-    def create_log(self, name: str) -> PartLog:
+    def create_log(self, name: str) -> Log:
         if not self.put_if_absent(name, b""):
             raise FileExistsError(f"{self.url}/{name} exists already")
         return PartLog(
@@ -54,7 +83,7 @@ class ObjectStorage:
             stored=self._changes.add,
         )
 
-    def watch(self, folder: str, own: str) -> MachineWatch | AlwaysChanged:
+    def watch(self, folder: str, own: str) -> Watch:
         """Of all logs, whatever their folder."""
         return AlwaysChanged() if WORKER in os.environ else MachineWatch(self._changes)
 
@@ -66,7 +95,7 @@ class ObjectStorage:
                 _changes[guarded] = Changes(machine_locks(guarded).root / "changes")
             return _changes[guarded]
 
-    def shared_log(self, name: str) -> CasLog:
+    def shared_log(self, name: str) -> SharedLog:
         key = self.url, self._checked(name)
         with _shared_lock:
             known = _shared.get(key)
@@ -103,6 +132,10 @@ class ObjectStorage:
             self._reading.forget(name)
             known = look(self._objects, name)
             self._objects.delete([*(piece.key for piece in known.pieces), *known.covered])
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        for begin in range(0, len(names), _AT_ONCE):
+            self._objects.delete([self._checked(name) for name in names[begin : begin + _AT_ONCE]])
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         return self._reading.read(self._checked(name), offset, size)

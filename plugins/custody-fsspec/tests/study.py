@@ -1,0 +1,33 @@
+"""A study whose sessions lie on S3, as a program of its own."""
+
+from __future__ import annotations
+
+import subprocess
+
+from small_s3 import SmallS3
+
+ROOT = "s3://bucket/study"
+STUDY = """
+import os, sys
+import custody, openai
+client = openai.OpenAI(max_retries=0)
+with custody.session(project="P", experiment="E", root="s3://bucket/study") as session:
+    for run in range(8):
+        if os.environ.get("KILL") == str(run):
+            os.kill(os.getpid(), 9)
+        with session.scope(run=run):
+            said = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
+            print(run, said.choices[0].message.content, flush=True)
+            if os.environ.get("WAIT") == str(run):
+                sys.stdin.readline()
+"""
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def session_of(server: SmallS3) -> str:
+    (found,) = {key.partition("/sessions/")[2].partition("/")[0] for key in server.objects if "/sessions/" in key}
+    return f"{ROOT}/projects/P/experiments/E/sessions/{found}"

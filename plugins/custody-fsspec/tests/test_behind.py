@@ -1,0 +1,138 @@
+"""CUSTODY_DURABILITY=local-then-remote: an outage of the server stops nothing, a kill loses nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_s3 import SmallS3
+from study import ended, session_of
+
+from custody.testing.simulator import Simulator
+
+pytest.importorskip("openai", reason="the study asks by the openai SDK")
+pytestmark = pytest.mark.timeout(300)
+
+Start = Callable[..., subprocess.Popen[str]]
+SETTING = {"CUSTODY_DURABILITY": "local-then-remote", "CUSTODY_UPLOAD_SECONDS": "2"}
+MARKER = "/system_state/backlog.json"
+
+
+def told(process: subprocess.Popen[str], answers: int) -> str:
+    assert process.stdout is not None
+    return "".join(process.stdout.readline() for _ in range(answers))
+
+
+def status(start: Start, session: str, **env: str) -> dict[str, object]:
+    code, out, err = ended(start("-m", "custody.cli", "status", session, "--json", **env))
+    assert code == 0, err
+    return dict(json.loads(out))
+
+
+def parts(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "behind"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def calls_on(server: SmallS3) -> int:
+    return sum(data.count(b'{"kind":"call"') for key, (data, _) in server.objects.items() if "/llm_archive/" in key)
+
+
+def test_what_is_uploaded_in_the_end_is_the_session_and_nothing_is_left(
+    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    code, _, err = ended(start("study.py", **SETTING))
+    assert (code, sim.paid()) == (0, 8), err
+    assert parts(tmp_path) == [], "the local part is not needed any more"
+    assert not [key for key in server.objects if key.endswith(MARKER)]
+    found = status(start, session_of(server))
+    assert (found["calls"], found["state"], found["backlog"]) == (8, "finished", None)
+    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
+    assert code == 0, said + err
+
+
+def test_an_outage_in_the_middle_does_not_stop_the_study(
+    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    process = start("study.py", WAIT="2", **SETTING)
+    told(process, 3)
+    server.fail = 503
+    code, _, err = ended(process)
+    assert (code, sim.paid()) == (0, 8), err
+    assert "on this machine only" in err and "custody sync" in err
+    (part,) = parts(tmp_path)
+    assert str(part) in err
+    server.fail = None
+
+    session = session_of(server)
+    here = status(start, session)["backlog"]
+    assert isinstance(here, dict)
+    assert (here["here"], here["calls"], here["place"]) == (True, 8 - calls_on(server), str(part))
+    assert here["bytes"] > 0
+    elsewhere = {"CUSTODY_LOCAL_DIR": str(tmp_path / "another machine")}
+    there = status(start, session, **elsewhere)["backlog"]
+    assert isinstance(there, dict) and not there["here"] and there["machine"] == here["machine"]
+    code, _, err = ended(start("study.py", **elsewhere))
+    assert (code, sim.paid()) == (1, 8), "it paid again"
+    assert f"may lie on machine {there['machine']}" in err
+
+    code, out, err = ended(start("-m", "custody.cli", "sync"))
+    assert (code, parts(tmp_path)) == (0, []), err
+    assert "stored" in out
+    assert calls_on(server) == 8
+    found = status(start, session, **elsewhere)
+    assert (found["calls"], found["state"], found["backlog"]) == (8, "finished", None)
+    code, said, err = ended(start("-m", "custody.cli", "verify", session))
+    assert code == 0, said + err
+
+
+@pytest.mark.parametrize("again", [{}, SETTING], ids=["without the setting", "with it"])
+def test_a_killed_study_leaves_a_backlog_which_the_next_start_uploads_first(
+    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path, again: dict[str, str]
+) -> None:
+    process = start("study.py", WAIT="2", KILL="6", **SETTING)
+    before = told(process, 3)
+    server.fail = 503
+    code, out, err = ended(process)
+    assert (code, sim.paid()) == (-9, 6), err
+    server.fail = None
+    assert calls_on(server) < 6
+    server.asked.clear()
+    code, after, err = ended(start("study.py", CUSTODY_LEASE_SECONDS="5", **again))
+    assert (code, sim.paid()) == (0, 8), err
+    assert after.startswith(before + out), "an acknowledged answer is another one"
+    assert parts(tmp_path) == [] and calls_on(server) == 8
+    assert not [key for key in server.objects if key.endswith(MARKER)]
+    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
+    assert code == 0, said + err
+
+
+def test_a_backlog_that_is_lost_is_given_up_by_a_word(
+    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    process = start("study.py", WAIT="2", KILL="6", **SETTING)
+    told(process, 3)
+    server.fail = 503
+    ended(process)
+    server.fail = None
+    elsewhere = {"CUSTODY_LOCAL_DIR": str(tmp_path / "another machine")}
+    stored = calls_on(server)
+    code, out, err = ended(start("-m", "custody.cli", "sync", "--give-up", session_of(server), **elsewhere))
+    assert code == 0 and "paid again" in out, err
+    code, _, err = ended(start("study.py", **elsewhere))
+    assert (code, sim.paid()) == (0, 6 + 8 - stored), err
+    code, out, err = ended(start("-m", "custody.cli", "sync"))
+    assert code == 1 and "given up" in err
+    assert [path.name for path in parts(tmp_path) if "given-up" not in path.name] == []
+    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
+    assert code == 0, said + err
+
+
+def test_several_workers_are_refused(start: Start, server: SmallS3, sim: Simulator) -> None:
+    code, _, err = ended(
+        start("study.py", CUSTODY_WORKER="one", CUSTODY_SESSION_ID="session_20260101_000000", **SETTING)
+    )
+    assert code != 0 and sim.paid() == 0, err

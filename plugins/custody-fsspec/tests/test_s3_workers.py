@@ -1,0 +1,103 @@
+"""Acceptance 2 of "One session, many machines" on S3: what ``tests/faults/test_workers.py`` does in a shared folder.
+
+Four workers with working directories of their own share nothing but a bucket; two are killed, one is frozen past its
+lease and woken. In the long form (``CUSTODY_FAULTS=long``) of 2,000 calls, on a real server with
+``CUSTODY_TEST_RGW=1``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rgw
+from servers import make_bucket
+from small_s3 import small_s3
+
+import custody
+from custody import layout
+from custody.report.team import rows
+from custody.storage.folders import RemoteFolder
+from custody.testing.simulator import Simulator
+
+pytest.importorskip("obstore", reason="obstore is not installed: pip install 'custody-fsspec[s3]'")
+pytest.importorskip("openai", reason="the study asks by the openai SDK")
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests/faults"))
+from test_workers import LONG, Shared, check
+
+DOCUMENTS, RUNS = (500, 4) if LONG else (9, 4)
+LEASE = 3.0  # the server states whole seconds
+
+pytestmark = pytest.mark.timeout(3600 if LONG else 300)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty folder in a bucket."""
+    if os.environ.get("CUSTODY_TEST_RGW") and LONG:
+        if rgw.missing():
+            pytest.skip(f"not installed: {', '.join(rgw.missing())}")
+        with rgw.gateway() as up:
+            make_bucket(up.endpoint, "bucket", rgw.ACCESS, rgw.SECRET)
+            monkeypatch.setenv("AWS_ENDPOINT_URL", up.endpoint)
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", rgw.ACCESS)
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", rgw.SECRET)
+            yield "s3://bucket/study"
+    else:
+        with small_s3() as made:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", made.endpoint)
+            yield "s3://bucket/study"
+
+
+@pytest.fixture
+def share(tmp_path: Path, bucket: str) -> Iterator[Shared]:
+    with Simulator(latency=0.1) as vendor:
+        made = Shared(tmp_path, vendor, f"{DOCUMENTS}x{RUNS}", CUSTODY_LEASE_SECONDS=str(LEASE))
+        made.root = RemoteFolder(bucket)  # type: ignore[assignment]
+        made.path = layout.experiment_path(RemoteFolder(bucket), "P", "E") / "sessions" / made.path.name  # type: ignore[assignment]
+        yield made
+        made.end()
+
+
+def test_four_workers_on_s3_of_which_two_die_and_one_wakes_up_too_late(share: Shared) -> None:
+    rng, items, begun = random.Random(7), DOCUMENTS * RUNS, time.monotonic()
+    for name in ("one", "two", "three", "four"):
+        share.start(name)
+    share.until(lambda: len(share.told()) > items // 20, "the first answers")
+    for name in ("two", "three"):
+        time.sleep(rng.random() / (1 if LONG else 4))
+        share.signal(name, signal.SIGKILL)
+    share.until(lambda: len(share.told()) > items // 10, "more answers")
+    share.signal("four", signal.SIGSTOP)
+    # Alone, the other one goes through the plan, and comes upon what the frozen one has in hand.
+    share.until(lambda: taken_over(share) or share.workers["one"].poll() is not None, "a taken-over claim")
+    share.signal("four", signal.SIGCONT)
+    share.finish("one", "four")
+    check(share, items)
+    session = custody.open(share.path)
+    status = session.status()
+    assert {row["worker"]: row["state"] for row in status["workers"]} == {
+        "one": "ended", "two": "lost", "three": "lost", "four": "ended"
+    }  # fmt: skip
+    assert status["state"] == "finished", "the last one that ended finished it"
+    assert not (share.folder / "study").exists(), "something was written beside the bucket"
+    again = [event for event in share.events() if event["event"] == "in_doubt_retried"]
+    late = [call for call in session.calls() if call.fields.get("superseded")]
+    print(
+        f"\n{items} items: {len(share.vendor.requests)} requests paid, {len(again)} in doubt sent again, "
+        f"{len(session.calls())} calls archived, {len(late)} late answers, {time.monotonic() - begun:.0f} s"
+    )
+
+
+def taken_over(share: Shared) -> bool:
+    """Whether the frozen worker's claim is another one's."""
+    time.sleep(0.5)
+    found = custody.open(share.path)
+    return any(row["worker"] == "four" and row["taken_over"] for row in rows(found.storage, found.archive.notes))
