@@ -5,7 +5,7 @@ Names are relative, written with ``/``. Errors are ``OSError`` or ``custody.erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 
@@ -109,6 +109,14 @@ class Compacting(Protocol):
     def compact(self, name: str) -> None:
         """Make one object of a log. Only for who owns it alone: whoever still appended to a log of one writer is
         refused from here on. Nothing happens to what is one piece already. Raises FileNotFoundError, OSError."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A storage that takes an object in pieces, so that nobody has to hold all of it."""
+
+    def put_stream(self, name: str, blocks: Iterable[bytes]) -> bool:
+        """As ``put_if_absent``. What ``blocks`` raises is raised, and nothing is stored then."""
 
 
 class Capabilities(NamedTuple):
