@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from custody import layout
-from custody.errors import SessionNotFound
+from custody.errors import SessionNotFound, SessionRemoved
 from custody.report.verify import verify
 from custody.storage.folders import at
-from custody.transfer import copying, places, streaming
+from custody.transfer import copying, places, removing, streaming
 
 _made: Any = runpy.run_path(str(Path(__file__).parents[1] / "transfer" / "study.py"))
 study, tree, without_carried = _made["study"], _made["tree"], _made["without_carried"]
@@ -61,6 +61,9 @@ def copy(session: Path, root: Path) -> None:
         copying.copy(source, root)
 
 
+STEP = 1 if os.environ.get("CUSTODY_FAULTS") == "long" else 5
+
+
 @pytest.fixture
 def session(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(streaming, "BLOCK", 4096)  # so that some files are larger
@@ -92,5 +95,38 @@ def test_a_copy(session: Path, tmp_path: Path) -> None:
         assert not list(target.rglob(".tmp-*")), "what the killed one left half written"
         assert verify(at(target), deep=True).sound
         shutil.rmtree(other)
-        number += 5 if os.environ.get("CUSTODY_FAULTS") != "long" else 1
+        number += STEP
     assert unfinished > 10 and finished > 0, (unfinished, finished)
+
+
+def test_a_move(session: Path, tmp_path: Path) -> None:
+    """What a kill leaves of the source is all of it, or no session and a record of where the copy is."""
+    whole, root = tree(session), session.parents[5]
+    other = tmp_path / "other"
+    copy(session, other)  # else most kills are in the copying
+    target = other / session.relative_to(root)
+    copied = tree(target)
+    number, whole_left, some_left = 1, 0, 0
+    while True:
+        source = tmp_path / f"source-{number}"
+        shutil.copytree(root, source)
+        here = source / session.relative_to(root)
+        if not killed_before(number, partial(removing.move, here, other)):
+            break
+        if (here / layout.MANIFEST).exists():
+            whole_left += 1
+            assert tree(here) == whole
+            removing.move(layout.find_session(source, session.name), other)
+        else:
+            some_left += 1
+            with pytest.raises(SessionRemoved, match=str(target)):
+                layout.find_session(source, session.name)
+            removing.finish(here)
+        assert not here.exists()
+        assert tree(target) == copied
+        chronolog = (source / "projects/P/PROJECT_CHRONOLOG_P.jsonl").read_text()
+        assert chronolog.count('"event":"session_removed"') == 1
+        removing.finish(here)  # nothing is left to do
+        shutil.rmtree(source)
+        number += STEP
+    assert whole_left > 3 and some_left > 3, (whole_left, some_left)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import click
 
@@ -14,8 +15,9 @@ from custody.cli.console import in_line, print_json, say
 from custody.cli.stored import json_option as _json
 from custody.cli.stored import root_option as _root
 from custody.cli.stored import session_argument as _session
-from custody.storage.folders import folder
-from custody.transfer import copying, places
+from custody.errors import SessionRemoved
+from custody.storage.folders import Folder, folder
+from custody.transfer import copying, places, removing
 from custody.transfer.copying import Copied
 
 _to = click.option("--to", "target", required=True, metavar="ROOT", help="The folder or URL that is to hold projects/.")
@@ -40,6 +42,41 @@ def copy(session: str, target: str, root: str, as_json: bool) -> None:
         copied, _ = copying.copy(source, folder(target), processes=os.cpu_count() or 1)
     _tell(copied, as_json)
     sys.exit(0 if copied.sound else 1)
+
+
+@click.command()
+@_session
+@_to
+@_root
+@_json
+def move(session: str, target: str, root: str, as_json: bool) -> None:
+    """Copy SESSION to another root, and remove it here once every byte of the copy is verified.
+
+    What it was and where its copy is stays on record. Interrupted in the middle of the removal, what is left here is
+    no session any more; the same command finishes it.
+    """
+    to, processes = folder(target), os.cpu_count() or 1
+    with _interrupted(f"{session} is not moved yet; the same command goes on"):
+        try:
+            copied = removing.move(layout.find_session(folder(root), session), to, processes=processes)
+        except SessionRemoved as error:
+            _finish(error, to, as_json, processes)
+            return
+    _tell(copied, as_json)
+    if not as_json:
+        click.echo(f"{in_line(copied.source)} is removed")
+
+
+def _finish(found: SessionRemoved, to: Folder, as_json: bool, processes: int) -> None:
+    """What an earlier move, or prune, has left to do."""
+    place = folder(found.place)
+    if folder(found.copy) != places.target_of(place, to):
+        raise found
+    record = removing.finish(place, processes=processes)
+    if as_json:
+        print_json(asdict(record))
+        return
+    click.echo(f"{in_line(record.session)} is in {in_line(record.copy)}, and {in_line(place)} is removed")
 
 
 @contextlib.contextmanager
