@@ -142,15 +142,15 @@ def find_session(root: Folder, session: str) -> Folder:
         found: list[Any] = sorted(root.glob(f"projects/*/experiments/*/sessions/{session}"))
         if len(found) == 1:
             if not (found[0] / MANIFEST).is_file():
-                _refuse_if_removed(found[0].resolve())
+                refuse_if_removed(found[0].resolve())
             return cast("Folder", found[0].resolve())
         if found:
             names = ", ".join(str(p) for p in found)
             raise UsageError(f"{session} exists {len(found)} times below {root}: give one of the paths {names}")
         for record in root.glob(f"projects/*/experiments/*/{REMOVED}/{session}.json"):
-            _refuse_if_removed(record.parents[1] / f"sessions/{session}")
+            refuse_if_removed(record.parents[1] / f"sessions/{session}")
     elif is_session_id(direct.name):
-        _refuse_if_removed(direct.resolve())
+        refuse_if_removed(direct.resolve())
     if direct.is_dir():
         raise SessionNotFound(f"{session} is a folder, but no session: it has no {MANIFEST}")
     raise SessionNotFound(
@@ -159,7 +159,7 @@ def find_session(root: Folder, session: str) -> Folder:
     )
 
 
-def _refuse_if_removed(session: Folder) -> None:
+def refuse_if_removed(session: Folder) -> None:
     """Raises SessionRemoved where the experiment has a record of it (``transfer.removing``)."""
     try:
         record = json.loads((session.parents[1] / REMOVED / f"{session.name}.json").read_bytes())

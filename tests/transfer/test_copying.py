@@ -138,7 +138,7 @@ def test_another_frozen_framework_is_not_overwritten(root: Path, tmp_path: Path)
 
 def test_a_session_that_is_open_is_not_copied_and_not_copied_to(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    with custody.session("P", "E", root=root) as session, pytest.raises(SessionBusy, match="being written"):
+    with custody.session("P", "E", root=root) as session, pytest.raises(SessionBusy, match="open in another process"):
         assert isinstance(session.path, Path)
         copy(session.path, other)
     assert not other.exists()

@@ -17,7 +17,7 @@ from custody.cli.stored import root_option as _root
 from custody.cli.stored import session_argument as _session
 from custody.errors import SessionRemoved
 from custody.storage.folders import Folder, folder
-from custody.transfer import copying, places, removing
+from custody.transfer import compaction, copying, places, removing
 from custody.transfer.copying import Copied
 
 _to = click.option("--to", "target", required=True, metavar="ROOT", help="The folder or URL that is to hold projects/.")
@@ -65,6 +65,27 @@ def move(session: str, target: str, root: str, as_json: bool) -> None:
     _tell(copied, as_json)
     if not as_json:
         click.echo(f"{in_line(copied.source)} is removed")
+
+
+@click.command()
+@_session
+@_root
+@_json
+def compact(session: str, root: str, as_json: bool) -> None:
+    """Make one object of each log of SESSION that lies in parts on an object store, which makes it quick to open.
+
+    A session that is continued does that with what earlier starts left.
+    """
+    path = layout.find_session(folder(root), session)
+    with places.held(path, "compacted", must=True) as place:
+        done = compaction.compact(place.storage)
+    if as_json:
+        print_json({"logs": done.logs if done else 0, "closed": done.closed if done else 0})
+    elif done is None:
+        click.echo("nothing to do: each log is one file here (custody compress makes closed segments smaller)")
+    else:
+        closed = f"; {done.closed} of them were left open by a crash, and are closed" if done.closed else ""
+        click.echo(f"{in_line(path.name)}: {done.logs} logs are one object each{closed}")
 
 
 def _finish(found: SessionRemoved, to: Folder, as_json: bool, processes: int) -> None:

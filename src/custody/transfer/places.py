@@ -62,10 +62,7 @@ def held(path: Folder, what: str, *, must: bool = False) -> Iterator[Place]:
         return
     if owner is None:
         _leave(storage)
-        raise SessionBusy(
-            f"{path} is being written by another process: nothing was {what}. (It would be a mixture of several "
-            "moments.) Try again when it has ended"
-        )
+        raise SessionBusy(f"{path} is open in another process: nothing was {what}; try again when it has ended")
     try:
         yield Place(path, storage)
     finally:

@@ -65,12 +65,15 @@ def refuse_unfit(source: Place) -> None:
             f"{source}: {some(links)} would be lost, because links and the like are in no copy. Nothing was removed: "
             "put the files in their places, or take the links away"
         )
-    with contextlib.suppress(CustodyError):  # without its request key it has no name in the spill folder
-        if waiting := spill.pending(manifests.unique_name(source.storage)):
-            raise UsageError(
-                f"{source}: records of it wait in {waiting[0].parent}, and are in no copy. Nothing was removed: "
-                f"custody resume {source.path.name} takes them in"
-            )
+    try:
+        waiting = spill.pending(manifests.unique_name(source.storage))
+    except CustodyError:  # without its request key it has no name in the spill folder
+        return
+    if waiting:
+        raise UsageError(
+            f"{source}: records of it wait in {waiting[0].parent}, and are in no copy. Nothing was removed: "
+            f"custody resume {source.path.name} takes them in"
+        )
 
 
 def in_doubt(storage: Storage) -> int:
