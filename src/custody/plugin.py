@@ -44,6 +44,7 @@ from custody.storage import (
     Settling,
     SharedLog,
     Storage,
+    Streaming,
     Watched,
 )
 from custody.storage.leases import Leases
@@ -87,6 +88,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "StreamEnd",
+    "Streaming",
     "Terminal",
     "Told",
     "Usage",

@@ -116,7 +116,8 @@ class Streaming(Protocol):
     """A storage that takes an object in pieces, so that nobody has to hold all of it."""
 
     def put_stream(self, name: str, blocks: Iterable[bytes]) -> bool:
-        """As ``put_if_absent``. What ``blocks`` raises is raised, and nothing is stored then."""
+        """As ``put_if_absent``, for who has the session alone: a store may only look before whether the name is taken.
+        What ``blocks`` raises is raised, and nothing is stored then."""
 
 
 class Capabilities(NamedTuple):
