@@ -6,6 +6,7 @@
     ├── UsageError                  a name, path or option that cannot be used
     │   ├── ScopeError              a label that cannot be part of an identity
     │   ├── SessionNotFound
+    │   ├── SessionRemoved          moved away or pruned; a verified copy lies elsewhere
     │   ├── SessionFinished         finished, and not reopened by accident
     │   ├── SessionBusy             alive in another process
     │   ├── SessionEnded            a thread asks on after its session has ended
@@ -50,6 +51,19 @@ class ScopeError(UsageError):
 
 class SessionNotFound(UsageError):
     """No session lies at the path, or under the id, that was given."""
+
+
+class SessionRemoved(UsageError):
+    """The session was moved away or pruned, or is about to be.
+
+    Attributes:
+        place: where it was, a path or URL.
+        copy: where its verified copy is.
+    """
+
+    def __init__(self, message: str, *, place: str, copy: str) -> None:
+        super().__init__(message)
+        self.place, self.copy = place, copy
 
 
 class SessionFinished(UsageError):

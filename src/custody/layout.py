@@ -5,13 +5,14 @@ All paths are relative to the session's folder and written with ``/``.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from custody.errors import SessionNotFound, UsageError
+from custody.errors import SessionNotFound, SessionRemoved, UsageError
 from custody.storage.folders import Folder, folder
 
 F = TypeVar("F", bound=Folder)
@@ -40,6 +41,10 @@ WORKERS = f"{STATE}/workers"
 """Heartbeats. What workers hold is below the locks' names without ``.lock``."""
 ENVIRONMENT = f"{STATE}/environment_snapshot.json"
 HEAD = f"{STATE}/chronolog_head.json"
+COPYING = f"{STATE}/unfinished_copy.json"
+"""There from the beginning of a copy until all of it is there."""
+CARRIED = f"{STATE}/project_chronolog-"
+"""And 16 digits and ``.jsonl``: the project's chronolog where a session was copied from."""
 SNAPSHOTS = f"{STATE}/snapshots"
 BACKLOG = f"{STATE}/backlog.json"
 BUDGET = f"{STATE}/budget.jsonl"
@@ -55,6 +60,8 @@ MIGRATED = f"{STATE}/migration.json"
 MIGRATIONS = "migrations"
 """Beside ``projects/``: what each migration made, and the digest of every file of its source."""
 
+REMOVED = "removed"
+"""In the experiment's folder: what each session was that was moved away or removed, and where its copy is."""
 EXPERIMENT_TOML = "experiment.toml"
 EXPERIMENT_SNAPSHOT = "experiment_snapshot.md"
 FRAMEWORK_SNAPSHOT = "framework_snapshot.md"
@@ -121,7 +128,10 @@ def sessions_of(experiment: F) -> list[F]:
 
 
 def find_session(root: Folder, session: str) -> Folder:
-    """The session's folder, by path or URL or by id under ``root``. Raises SessionNotFound, UsageError."""
+    """The session's folder, by path or URL or by id under ``root``.
+
+    Raises SessionNotFound, UsageError; SessionRemoved where its verified copy lies elsewhere.
+    """
     direct = folder(session) if "://" in session else Path(session)
     try:
         if (direct / MANIFEST).is_file():
@@ -133,16 +143,35 @@ def find_session(root: Folder, session: str) -> Folder:
     if is_session_id(session):
         found: list[Any] = sorted(root.glob(f"projects/*/experiments/*/sessions/{session}"))
         if len(found) == 1:
+            if not (found[0] / MANIFEST).is_file():
+                refuse_if_removed(found[0].resolve())
             return cast("Folder", found[0].resolve())
         if found:
             names = ", ".join(str(p) for p in found)
             raise UsageError(f"{session} exists {len(found)} times below {root}: give one of the paths {names}")
+        for record in root.glob(f"projects/*/experiments/*/{REMOVED}/{session}.json"):
+            refuse_if_removed(record.parents[1] / f"sessions/{session}")
+    elif is_session_id(direct.name):
+        refuse_if_removed(direct.resolve())
     if direct.is_dir():
         raise SessionNotFound(f"{session} is a folder, but no session: it has no {MANIFEST}")
     raise SessionNotFound(
         f"no session {session!r}: neither a session's folder nor an id below {root / 'projects'} "
         "(give the folder, or --root with the folder that holds 'projects')"
     )
+
+
+def refuse_if_removed(session: Folder) -> None:
+    """Raises SessionRemoved where the experiment has a record of it (``transfer.removing``)."""
+    try:
+        record = json.loads((session.parents[1] / REMOVED / f"{session.name}.json").read_bytes())
+        copy, time = str(record["copy"]), str(record["removed"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return
+    raise SessionRemoved(
+        f"{session.name} was removed from {session.parents[5]} on {time[:10]}: its verified copy is {copy}",
+        place=str(session), copy=copy,
+    )  # fmt: skip
 
 
 def _session_order(path: Folder) -> tuple[str, int]:

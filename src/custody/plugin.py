@@ -48,6 +48,7 @@ from custody.storage import (
     Settling,
     SharedLog,
     Storage,
+    Streaming,
     Watched,
 )
 from custody.storage.leases import Leases
@@ -96,6 +97,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "StreamEnd",
+    "Streaming",
     "Terminal",
     "Told",
     "Usage",

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from custody import layout
-from custody.errors import CustodyError
+from custody.errors import CustodyError, SessionRemoved
 from custody.integrity import chronolog
 from custody.sessions import manifest as manifests
 from custody.sessions.state import standing
+from custody.storage import Storage
 from custody.storage.folders import Folder, at
 
 
@@ -42,7 +43,7 @@ def _session(path: Folder) -> dict[str, Any]:
     except CustodyError as error:
         has_manifest = (path / layout.MANIFEST).exists()
         found["state"] = "damaged" if has_manifest else "abandoned"
-        found["reason"] = str(error) if has_manifest else "killed while it was made: it holds nothing"
+        found["reason"] = str(error) if has_manifest else _no_session(path, storage)
         return found
     try:
         events = list(chronolog.read(storage.read(layout.CHRONOLOG)))
@@ -58,6 +59,17 @@ def _session(path: Folder) -> dict[str, Any]:
         "reason": _reason(found["state"], events, count),
     }
     return found
+
+
+def _no_session(path: Folder, storage: Storage) -> str:
+    """Why a folder has no manifest."""
+    if any(entry.name == layout.COPYING for entry in storage.list(layout.COPYING)):
+        return "a copy that has not come to its end: the same custody copy goes on with it"
+    try:
+        layout.refuse_if_removed(path)
+    except SessionRemoved as removed:
+        return f"its removal was interrupted: the same command finishes it; its copy is {removed.copy}"
+    return "killed while it was made: it holds nothing"
 
 
 def _reason(state: str, events: list[dict[str, Any]], count: Counter[str]) -> str:

@@ -25,6 +25,8 @@ class Judged(NamedTuple):
 def check(storage: Storage, calls: Collection[str]) -> Judged:
     """``calls``: ids of all archived calls."""
     judged = Judged([], [])
+    if any(entry.name == layout.COPYING for entry in storage.list(layout.COPYING)):
+        judged.problems.append("it is a copy that has not come to its end: run the same custody copy again")
     _session_chronolog(storage, calls, judged)
     _project_chronolog(storage, judged)
     experiment = at(folder(storage.url).parents[1])
@@ -58,6 +60,10 @@ def _project_chronolog(storage: Storage, judged: Judged) -> None:
     except CustodyError:
         return
     head = heads.bound(storage, "project")
+    if head is not None and any(
+        heads.upto(data, head) and not chronolog.problems(data) for data in heads.carried(storage)
+    ):
+        return  # where it was copied from; the project's chronolog here may be another one
     try:
         data = path.read_bytes()
     except OSError:

@@ -7,8 +7,10 @@ has an event.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from custody import layout
@@ -70,6 +72,22 @@ def cut(data: bytes, head: tuple[int, str] | None) -> str | None:
         if found[0] == number:
             return None if found[1] == digest else f"line {index} is not the one that {layout.HEAD} binds"
     return f"line {last + 1} is missing, and what followed it: cut off after line {last}, there were {number} events"
+
+
+def upto(data: bytes, head: tuple[int, str]) -> bytes | None:
+    """A chronolog's bytes up to the line that was bound; None where it is not there."""
+    end = 0
+    for line in data.split(b"\n")[:-1]:
+        end += len(line) + 1
+        if hashlib.sha256(line).hexdigest() == head[1]:
+            return data[:end]
+    return None
+
+
+def carried(storage: Storage) -> Iterator[bytes]:
+    """The project's chronologs of where the session was copied from: those of its new place know nothing of it."""
+    for entry in storage.list(layout.CARRIED):
+        yield storage.read(entry.name)
 
 
 def project_chronolog(session: Folder, project: str) -> Folder:

@@ -5,7 +5,7 @@ Names are relative, written with ``/``. Errors are ``OSError`` or ``custody.erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 
@@ -155,6 +155,15 @@ class Behind(Protocol):
 
     def backlog(self) -> Backlog | None:
         """None where nothing lies anywhere else. Raises OSError."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A storage that takes an object in pieces, so that nobody has to hold all of it."""
+
+    def put_stream(self, name: str, blocks: Iterable[bytes]) -> bool:
+        """As ``put_if_absent``, for who has the session alone: a store may only look before whether the name is taken.
+        What ``blocks`` raises is raised, and nothing is stored then."""
 
 
 class Capabilities(NamedTuple):

@@ -14,7 +14,7 @@ import secrets
 import stat
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -60,8 +60,11 @@ class LocalStorage:
         return FolderWatch(self._path(f"{folder}/x").parent, own)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
+        return self.put_stream(name, (data,))
+
+    def put_stream(self, name: str, blocks: Iterable[bytes]) -> bool:
         path = self._path(name)
-        temporary = self._write_beside(path, data)
+        temporary = self._write_beside(path, blocks)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -73,7 +76,7 @@ class LocalStorage:
 
     def put(self, name: str, data: bytes) -> None:
         path = self._path(name)
-        temporary = self._write_beside(path, data)
+        temporary = self._write_beside(path, (data,))
         try:
             os.replace(temporary, path)
         except BaseException:
@@ -158,11 +161,12 @@ class LocalStorage:
             make_folder(path.parent)
         return path
 
-    def _write_beside(self, path: Path, data: bytes) -> Path:
+    def _write_beside(self, path: Path, blocks: Iterable[bytes]) -> Path:
         temporary = path.with_name(f".tmp-{path.name[:80]}-{secrets.token_hex(8)}")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            _write_all(fd, data)
+            for block in blocks:
+                _write_all(fd, block)
             _sync(fd)
         except BaseException:
             os.unlink(temporary)

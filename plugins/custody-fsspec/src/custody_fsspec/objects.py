@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 
 class Stored(NamedTuple):
@@ -56,6 +56,14 @@ class Objects(Protocol):
 
     def head(self, key: str) -> Stored:
         """Raises FileNotFoundError."""
+
+
+@runtime_checkable
+class InPieces(Protocol):
+    """A client that can store an object without holding all of it."""
+
+    def put_pieces(self, key: str, pieces: Iterable[bytes]) -> None:
+        """Store or replace, atomically: what ``pieces`` raises is raised, and nothing is stored."""
 
 
 def sort_key(key: str) -> bytes:

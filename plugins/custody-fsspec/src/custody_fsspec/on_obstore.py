@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ _STATUS = re.compile(r"status code: (\d{3})( [A-Z][A-Za-z ]*)?")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _KIND = re.compile(r"kind: (Connect|Timeout|Request|Interrupted|Decode)\b")
 _SIZE = re.compile(r"<ActualObjectSize>(\d+)<")
+_PIECE = 8 * 1024 * 1024  # bytes of a part of what is stored in pieces; S3 allows 10,000 of them
 _SINGLE = 32 * 1024 * 1024  # bytes put with one request; more are sent in pieces
 
 
@@ -68,6 +69,16 @@ class ObstoreObjects:
     def put(self, key: str, data: bytes) -> None:
         multipart = len(data) > _SINGLE
         self._ask(key, lambda path: obstore.put(self._store, path, data, mode="overwrite", use_multipart=multipart))
+
+    def put_pieces(self, key: str, pieces: Iterable[bytes]) -> None:
+        # A writer and not an iterator for ``obstore.put``: that one would be read within the library's own thread,
+        # where a piece that comes from another bucket cannot be asked for.
+        writer = self._ask(
+            key, lambda path: obstore.open_writer(self._store, path, buffer_size=_PIECE, max_concurrency=4)
+        )
+        for piece in pieces:
+            self._ask(key, lambda _, piece=piece: writer.write(piece))  # type: ignore[misc]
+        self._ask(key, lambda _: writer.close())  # the only step by which there is an object
 
     def put_new(self, key: str, data: bytes) -> bool:
         deadline, pause, unknown = time.monotonic() + self._patience, 0.1, False

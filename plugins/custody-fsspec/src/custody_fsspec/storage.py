@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from custody.plugin import Backlog, Capabilities, Entry, Leases, Lock, Log, SharedLog, StorageError, UsageError
 from custody.storage import Watch
@@ -15,7 +15,7 @@ from custody_fsspec.clients import objects_of
 from custody_fsspec.compacting import compact
 from custody_fsspec.locks import machine_locks
 from custody_fsspec.log import PartLog
-from custody_fsspec.objects import Objects
+from custody_fsspec.objects import InPieces, Objects
 from custody_fsspec.part import parts
 from custody_fsspec.parts import FOLDER, look
 from custody_fsspec.reading import SUFFIX, Reading
@@ -121,6 +121,16 @@ class ObjectStorage:
             self._objects.head(name)
             return False
         self._objects.put(name, data)
+        return True
+
+    def put_stream(self, name: str, blocks: Iterable[bytes]) -> bool:
+        """Pieces know no put-if-absent: who streams has to own the session, so that nobody puts it meanwhile."""
+        if not isinstance(self._objects, InPieces):
+            return self.put_if_absent(name, b"".join(blocks))
+        with contextlib.suppress(FileNotFoundError):
+            self._objects.head(self._checked(name))
+            return False
+        self._objects.put_pieces(name, blocks)
         return True
 
     def put(self, name: str, data: bytes) -> None:
