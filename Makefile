@@ -101,28 +101,36 @@ EXPORT := uv export --frozen --no-hashes --no-header --all-packages --no-default
 
 lock:          ## after a change of a dependency: uv.lock, and the requirements that plain pip takes
 	uv lock
-	$(EXPORT) --group sdks -o requirements-dev.txt >/dev/null
+	$(EXPORT) --group once --group sdks -o requirements-dev.txt >/dev/null
 	$(EXPORT) --group sdks-genai3 -o requirements-genai3.txt >/dev/null
 	$(EXPORT) --group sdks-litellm -o requirements-litellm.txt >/dev/null
+	cp requirements-dev.txt requirements-oldest.txt  # the same versions, where they fit
+	uv pip compile --quiet --universal --python-version 3.11 --no-header requirements-oldest.in -o requirements-oldest.txt
 
 clean:          ## remove the environments
 	rm -rf .venv .venv-*
 
+# One new pip makes all environments: the pip that comes with an older Python takes thrice the time to choose a wheel.
 # The project's own packages are built by one hatchling, not each by one of its own; modules are compiled when imported.
-INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
-define environment
-@$(PYTHON) -m venv $(1)
+INSTALL := -m pip --disable-pip-version-check --quiet
+define install
 @grep '^-e' $< >$(1)/own.txt; grep -v '^-e' $< >$(1)/others.txt
-@$(1)/bin/python $(INSTALL) -r $(1)/others.txt 'hatchling>=1.27' editables
-@$(1)/bin/python $(INSTALL) --no-build-isolation -r $(1)/own.txt
+$(if $(2),@$(2) .ci/seed.py $(1) $(1)/others.txt $(1)/own.txt)
+@$(or $(2),$(1)/bin/python) $(INSTALL) --python $(1)/bin/python install --no-compile -r $(1)/others.txt 'hatchling>=1.27' editables
+@test ! -s $(1)/own.txt || $(or $(2),$(1)/bin/python) $(INSTALL) --python $(1)/bin/python install --no-compile \
+	--no-build-isolation -r $(1)/own.txt
 @touch $@
 endef
 
 $(VENV)/.ready: requirements-dev.txt pyproject.toml $(PLUGINS)
 	@test -n "$(PYTHON)" || { echo "custody needs Python >= 3.11; give one with PYTHON=..." >&2; exit 2; }
 	@echo "making $(VENV) with $(PYTHON) (once)"
-	$(call environment,$(VENV))
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN)/python $(INSTALL) install 'pip>=25.1'
+	$(call install,$(VENV),)
 
-$(VENV)-%/.ready: requirements-%.txt pyproject.toml $(PLUGINS)
+# What is the same in the first environment is taken from there (.ci/seed.py), compiled modules too.
+$(VENV)-%/.ready: requirements-%.txt pyproject.toml $(PLUGINS) $(VENV)/.ready
 	@echo "making $(VENV)-$* with $(PYTHON) (once)"
-	$(call environment,$(VENV)-$*)
+	@$(PYTHON) -m venv --clear --without-pip $(VENV)-$*
+	$(call install,$(VENV)-$*,$(RUN)/python)
