@@ -15,8 +15,8 @@ from typing import Any
 from custody import layout
 from custody.errors import StorageError, UsageError
 from custody.report.verify import verify
+from custody.sessions import behind, process
 from custody.sessions import manifest as manifests
-from custody.sessions import process
 from custody.stamps import now
 from custody.storage.folders import Folder
 from custody.storage.local import make_folder
@@ -66,10 +66,12 @@ def copy(source: Place, root: Folder, *, what: str = "copied", processes: int = 
     Raises:
         UsageError: the target has other bytes, or can be none; nothing was changed.
         SessionBusy: somebody has the target open.
+        BacklogElsewhere: calls of the source are not stored there yet.
         StorageError: the target refuses, or gives back other bytes than it was given.
         OSError: the source cannot be read.
     """
     manifests.read(source.storage)
+    behind.refuse(source.storage)  # a copy would lack what lies on a machine only
     if is_unfinished(source.storage):
         raise UsageError(f"{source} is itself a copy that has not come to its end: finish that one first")
     path = places.target_of(source.path, root)

@@ -13,6 +13,7 @@ from custody import layout
 from custody.errors import ArchiveDamaged, CustodyError, SessionBusy, SessionNotFound, UsageError
 from custody.integrity import chronolog
 from custody.report.verify import verify
+from custody.sessions import behind
 from custody.sessions import manifest as manifests
 from custody.sessions.state import is_alive
 from custody.stamps import parsed
@@ -148,6 +149,8 @@ def verified(source: Place, target: Folder, processes: int) -> Verified:
     """
     copy = places.seen(target)
     places.refuse_if_same(source, copy)
+    for place in (source, copy):
+        behind.refuse(place.storage)
     if is_unfinished(copy.storage) or not any(e.name == layout.MANIFEST for e in copy.storage.list(layout.MANIFEST)):
         raise UsageError(f"no copy at {target}, or none that came to its end: custody copy {source.path.name} --to ...")
     if is_alive(copy.storage):  # it goes on there, or is just being pruned against this one
