@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV ?= .venv
 RUN := $(VENV)/bin
-TEST := -m pytest -q -n 2 --dist loadfile
+# Two cores have work for three: a test waits for its disk or its children a third of the time.
+TEST := -m pytest -q -n 3 --dist loadfile
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 # Each process of a recorded program would compile custody anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -79,7 +80,8 @@ prices: $(VENV)/.ready          ## what calls cost, against a table derived by h
 
 # A few hours. Needs root, strace, xfsprogs and faketime (Debian's names), and says what it could not try.
 faults: $(VENV)/.ready          ## break everything on purpose: the campaign of docs/durability.md
-	CUSTODY_FAULTS=long CUSTODY_FAULTS_OUT=.faults.jsonl $(RUN)/python $(TEST) --dist worksteal tests/faults
+	CUSTODY_FAULTS=long CUSTODY_FAULTS_OUT=.faults.jsonl $(RUN)/python $(TEST) --dist worksteal tests/faults \
+		tests/flow/test_processes_features.py tests/features/test_processes.py
 
 faults-short: $(VENV)/.ready          ## the same in a minute or two, as the suite has it
 	$(RUN)/python $(TEST) tests/faults

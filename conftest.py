@@ -14,7 +14,11 @@ import pytest
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "tests" / "nobody.pem")
 os.environ.pop("SSL_CERT_DIR", None)
 
-LONGEST = ("tests/conformance/test_conformance", "tests/faults/", "tests/features/", "tests/flow/test_processes")
+LONGEST = (
+    "tests/conformance/test_conformance", "tests/faults/test_kill", "tests/faults/", "tests/features/",
+    "tests/flow/test_processes", "tests/flow/test_dask_study", "tests/flow/", "tests/docs/", "tests/contract/",
+    "tests/engines/",
+)  # fmt: skip
 """What takes long in one file begins first, lest one worker be left with it at the end while the others are done."""
 
 

@@ -2,9 +2,9 @@
 
     .venv/bin/python .ci/seed.py .venv-other others.txt own.txt
 
-It makes links where it can. Of ``others.txt`` it takes what is pinned to the version that this interpreter's environment has, of ``own.txt`` the
-project's packages that lie in it as they are to be there; what it took of these is struck out of ``own.txt``. What is
-left is pip's to install, and pip still checks the whole.
+It makes links where it can. Of ``others.txt`` it takes what is pinned to the version that this interpreter has, of
+``own.txt`` the project's packages that lie in its environment as they are to be there; what it took of these is struck
+out of ``own.txt``. What is left is pip's to install, and pip still checks the whole.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ such a byte in common share the search.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 # Bytes by how seldom they stand in prose, JSON and identifiers, all under one in a thousand.
@@ -18,6 +19,11 @@ Probe = Callable[[bytes], bool]
 
 def probe(needles: Iterable[bytes]) -> Probe:
     """A function that says whether any of ``needles`` is in its argument."""
+    return _probe(frozenset(needles))
+
+
+@functools.lru_cache(maxsize=32)  # each start of a session asks for the same
+def _probe(needles: frozenset[bytes]) -> Probe:
     left = set(needles)
     plain = tuple(sorted(needle for needle in left if not any(byte in _RARE for byte in needle)))
     left.difference_update(plain)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ BUILTINS = ("storage", "archive", "salvage", "forensics", "checkpoint", "cost", 
 
 State = Literal["loaded", "disabled", "broken", "duplicate", "missing"]
 
-_HOOKS = {name for spec in SPECS for name in vars(spec) if not name.startswith("_")}
+HOOKS = frozenset(name for spec in SPECS for name in vars(spec) if not name.startswith("_"))
 
 
 @dataclass
@@ -67,7 +68,7 @@ def discover(environ: Mapping[str, str]) -> list[Found]:
     )
     found = [_builtin(name, disabled or set()) for name in BUILTINS]
     by_name: dict[str, list[EntryPoint]] = defaultdict(list)
-    for point in entry_points(group=PROJECT):
+    for point in _entry_points():
         if point not in by_name[point.name]:
             by_name[point.name].append(point)
     for name, points in sorted(by_name.items()):
@@ -100,7 +101,7 @@ def _load(point: EntryPoint) -> Found:
     try:
         plugin = point.load()
         found.plugin = plugin() if inspect.isclass(plugin) else plugin
-        unknown = [hook for hook in found.hooks if hook not in _HOOKS]
+        unknown = [hook for hook in found.hooks if hook not in HOOKS]
         if unknown:
             raise AttributeError(f"it implements {', '.join(unknown)}, which are no hooks of custody")
     except (Exception, SystemExit) as error:
@@ -125,6 +126,23 @@ def installed_version(distribution: str) -> str:
         return _version(distribution, tuple(sys.path))
     except PackageNotFoundError:
         return ""
+
+
+def _entry_points() -> tuple[EntryPoint, ...]:
+    """Those of all distributions. A few hundred texts are read for them: once, as long as nothing is installed."""
+    folders: list[object] = []
+    for folder in sys.path:
+        try:
+            found = os.stat(folder or ".")
+            folders.append((folder, found.st_ino, found.st_mtime_ns))
+        except OSError:
+            folders.append(folder)
+    return _named_by(*folders, *map(id, sys.meta_path))
+
+
+@functools.lru_cache(maxsize=8)
+def _named_by(*what_decides: object) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=PROJECT))
 
 
 # The metadata of an SDK is a long text. A path is asked once: what is imported from it does not change either.

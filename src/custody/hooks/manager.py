@@ -20,7 +20,7 @@ from custody.codecs import Codec
 from custody.doubt import Doubt, Questions
 from custody.errors import CustodyError, PluginError
 from custody.exchange import Claim, Exchange, Replay, RequestHead
-from custody.hooks.discovery import Found, discover
+from custody.hooks.discovery import HOOKS, Found, discover
 from custody.hookspecs import PROJECT, SPECS, Record
 from custody.identity import Identity
 from custody.record import Forensics, Price
@@ -55,6 +55,16 @@ class _Collecting:
         _collected.reset(self._token)
 
 
+class _Registry(pluggy.PluginManager):
+    """pluggy asks every attribute of a plugin whether it is a hook; here only what has the name of one is asked."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return super().parse_hookimpl_opts(plugin, name) if name in HOOKS else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return super().parse_hookspec_opts(module_or_class, name) if name in HOOKS else None
+
+
 class PluginManager:
     """All plugins of this process.
 
@@ -68,7 +78,7 @@ class PluginManager:
         self.found = found
         self.raise_errors = "PYTEST_CURRENT_TEST" in os.environ and "pytest" in sys.modules
         self.on_failure: Callable[[HookFailure], None] = lambda failure: None
-        self._pm = pluggy.PluginManager(PROJECT)
+        self._pm = _Registry(PROJECT)
         self._logged: set[tuple[str, str]] = set()
         self._implementations: dict[str, list[_Implementation]] = {}
         self._trace = bool(os.environ.get("CUSTODY_TRACE_PLUGINS"))

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from packaging.specifiers import SpecifierSet
@@ -184,10 +183,7 @@ def _at_exit() -> None:
 
 
 def custody_version() -> str:
-    try:
-        return version("custody")
-    except PackageNotFoundError:
-        return "0"
+    return installed_version("custody") or "0"
 
 
 def on_fork() -> None:
