@@ -134,7 +134,8 @@ def test_another_frozen_framework_is_not_overwritten(root: Path, tmp_path: Path)
     (experiment / layout.FRAMEWORK_SNAPSHOT).write_text("another")
     with pytest.raises(UsageError, match=r"another framework_snapshot\.md"):
         copy(session, other)
-    assert (experiment / layout.FRAMEWORK_SNAPSHOT).read_text() == "another"
+    assert tree(other) == {(experiment / layout.FRAMEWORK_SNAPSHOT).relative_to(other).as_posix(): b"another"}
+    assert not there(session, other).exists()
 
 
 def test_a_session_that_is_open_is_not_copied_and_not_copied_to(root: Path, tmp_path: Path) -> None:

@@ -100,11 +100,11 @@ def _leave(storage: Storage) -> None:
 
 def refuse_if_same(one: Place, other: Place) -> None:
     """Raises UsageError where both are the same bytes under two names (a link, a mount, an alias of a bucket)."""
-    if isinstance(one.path, Path) and isinstance(other.path, Path):
-        same = other.path.exists() and os.path.samefile(one.path, other.path)
-    elif not one.held:
-        return  # nothing of it can be removed either
+    if isinstance(one.path, Path) and isinstance(other.path, Path) and other.path.exists():
+        same = os.path.samefile(one.path, other.path)
     else:
+        same = False
+    if not same and one.held:  # a mount of a server's folder may have another number than a second mount of it
         name, token = f".tmp-place-{secrets.token_hex(8)}", secrets.token_bytes(16)
         one.storage.put(name, token)
         try:
