@@ -19,6 +19,9 @@ from custody.storage.folders import Folder, at
 from custody.storage.leases import Leased, Leases
 
 
+_TOKEN = "place-"
+
+
 @dataclass(frozen=True)
 class Place:
     """A session's folder and its bytes.
@@ -100,18 +103,28 @@ def _leave(storage: Storage) -> None:
 
 def refuse_if_same(one: Place, other: Place) -> None:
     """Raises UsageError where both are the same bytes under two names (a link, a mount, an alias of a bucket)."""
-    if isinstance(one.path, Path) and isinstance(other.path, Path) and other.path.exists():
+    if not any(entry.name == layout.MANIFEST for entry in other.storage.list(layout.MANIFEST)):
+        return  # it would have the other's
+    if isinstance(one.path, Path) and isinstance(other.path, Path):
         same = os.path.samefile(one.path, other.path)
     else:
         same = False
     if not same and one.held:  # a mount of a server's folder may have another number than a second mount of it
-        name, token = f".tmp-place-{secrets.token_hex(8)}", secrets.token_bytes(16)
-        one.storage.put(name, token)
-        try:
-            same = other.storage.read(name) == token
-        except FileNotFoundError:
-            same = False
-        finally:
-            one.storage.remove(name)
+        same = _shows_in(one, other)
     if same:
         raise UsageError(f"{other} and {one} are the same folder under two names: nothing was changed")
+
+
+def _shows_in(one: Place, other: Place) -> bool:
+    """Whether what is put into one place is in the other."""
+    if isinstance(one.path, Path):
+        for left in one.path.glob(f".tmp-*{_TOKEN}*"):  # by a look that was killed
+            left.unlink(missing_ok=True)
+    name, token = f".tmp-{_TOKEN}{secrets.token_hex(8)}", secrets.token_bytes(16)
+    one.storage.put(name, token)
+    try:
+        return other.storage.read(name) == token
+    except FileNotFoundError:
+        return False
+    finally:
+        one.storage.remove(name)
