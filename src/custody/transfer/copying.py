@@ -79,6 +79,8 @@ def copy(source: Place, root: Folder, *, what: str = "copied", processes: int = 
             places.refuse_if_same(source, looked)  # before it is held, which it would be already
             _refuse_frozen(source, looked, frozen)
             target = stack.enter_context(places.held(path, f"{what} to it", must=True))
+        except NotADirectoryError as error:
+            raise UsageError(f"{root}: a file is where a folder should be") from error
         except OSError as error:
             raise StorageError(f"{root} cannot be used as a root: {error.strerror or error}") from error
         copied, digests = _bytes(source, target, frozen)

@@ -18,8 +18,7 @@ from custody.storage import Lock, Storage
 from custody.storage.folders import Folder, at
 from custody.storage.leases import Leased, Leases
 
-
-_TOKEN = "place-"
+_SHOWN = "place-"
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,9 @@ def refuse_if_same(one: Place, other: Place) -> None:
 def _shows_in(one: Place, other: Place) -> bool:
     """Whether what is put into one place is in the other."""
     if isinstance(one.path, Path):
-        for left in one.path.glob(f".tmp-*{_TOKEN}*"):  # by a look that was killed
+        for left in one.path.glob(f".tmp-*{_SHOWN}*"):  # by a look that was killed
             left.unlink(missing_ok=True)
-    name, token = f".tmp-{_TOKEN}{secrets.token_hex(8)}", secrets.token_bytes(16)
+    name, token = f".tmp-{_SHOWN}{secrets.token_hex(8)}", secrets.token_bytes(16)
     one.storage.put(name, token)
     try:
         return other.storage.read(name) == token
