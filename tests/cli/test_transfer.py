@@ -6,9 +6,10 @@ import errno
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def test_copy_move_and_what_is_said_afterwards(run: Run, root: Path, session: Pa
     code, _, err = run("move", session.name, "--root", root, "--to", one)
     assert code == 2 and str(two) in err, "moved elsewhere"
     assert run("verify", session.name, "--root", two, "--deep")[0] == 0
+    (listed,) = json.loads(run("sessions", root, "--json")[1])
+    assert listed["session"] == session.name and listed["state"] == "removed" and str(two) in listed["reason"]
 
 
 def test_misuse_is_said_and_changes_nothing(run: Run, root: Path, session: Path, tmp_path: Path) -> None:
@@ -163,27 +166,51 @@ def test_compact_has_nothing_to_do_in_a_folder(run: Run, session: Path) -> None:
     assert code == 0 and "custody compress" in out and tree(session) == before
 
 
-def test_no_space(session: Path, tmp_path: Path) -> None:
-    """A real disk that is full, where one can be mounted."""
-    small = tmp_path / "small"
-    small.mkdir()
-    if (
-        os.geteuid() != 0
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True, check=False
-        ).returncode
-    ):
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own, which is no disk."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no tmpfs can be mounted here")
     try:
-        (session / "analysis_results/large").write_bytes(os.urandom(100_000))
-        before = tree(session)
-        ran = subprocess.run(
-            [sys.executable, "-m", "custody.cli", "copy", session, "--to", small / "root"],
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert ran.returncode == 1 and "No space left on device" in ran.stderr and "Traceback" not in ran.stderr
-        assert "its source is as it was" in ran.stderr
-        assert tree(session) == before
-        assert not list(small.rglob("session.json"))
+        yield place
     finally:
-        subprocess.run(["umount", small], check=True)
+        subprocess.run(["umount", place], check=True)
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    ran = subprocess.run(
+        [sys.executable, "-m", "custody.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "Traceback" not in ran.stderr
+    return ran
+
+
+def test_no_space(session: Path, disk: Path) -> None:
+    (session / "analysis_results/large").write_bytes(os.urandom(300_000))
+    before = tree(session)
+    ran = command("copy", session, "--to", disk / "root")
+    assert ran.returncode == 1 and "No space left on device" in ran.stderr
+    assert "its source is as it was" in ran.stderr
+    assert tree(session) == before
+    assert not list(disk.rglob("session.json"))
+
+
+def test_what_can_only_be_read(root: Path, session: Path, disk: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, disk / "root")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    there = disk / "root" / session.relative_to(root)
+    ran = command("copy", there, "--to", tmp_path / "one")
+    assert ran.returncode == 0 and "the source cannot be written" in ran.stdout, ran.stderr
+    ran = command("move", there, "--to", tmp_path / "one")
+    assert ran.returncode == 2 and "cannot be written" in ran.stderr and there.exists()
+    ran = command("copy", session, "--to", disk / "another")
+    assert ran.returncode == 2 and "Read-only file system" in ran.stderr
+    ran = command("prune", "--root", root, "--verified-at", disk / "root", "--older-than", "0h", "--yes")
+    assert ran.returncode == 0 and not session.exists(), "copies need only be read"

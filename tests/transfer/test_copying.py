@@ -17,6 +17,7 @@ from custody.report.verify import verify
 from custody.sessions import heads
 from custody.storage.folders import at
 from custody.storage.local import LocalStorage
+from custody.storage.shared import SharedLocalStorage
 from custody.transfer import copying, places, streaming
 
 _made: Any = runpy.run_path(str(Path(__file__).with_name("study.py")))
@@ -133,7 +134,8 @@ def test_another_frozen_framework_is_not_overwritten(root: Path, tmp_path: Path)
     (experiment / layout.FRAMEWORK_SNAPSHOT).write_text("another")
     with pytest.raises(UsageError, match=r"another framework_snapshot\.md"):
         copy(session, other)
-    assert (experiment / layout.FRAMEWORK_SNAPSHOT).read_text() == "another"
+    assert tree(other) == {(experiment / layout.FRAMEWORK_SNAPSHOT).relative_to(other).as_posix(): b"another"}
+    assert not there(session, other).exists()
 
 
 def test_a_session_that_is_open_is_not_copied_and_not_copied_to(root: Path, tmp_path: Path) -> None:
@@ -145,6 +147,25 @@ def test_a_session_that_is_open_is_not_copied_and_not_copied_to(root: Path, tmp_
     copy(session.path, other)
     with custody.session("P", "E", root=other, session=session.id), pytest.raises(SessionBusy):
         copy(session.path, other)
+
+
+def test_what_belongs_to_machines_stays_and_claims_go_along(root: Path, tmp_path: Path) -> None:
+    """A claim that its owner died with says that a call may have been sent: at the copy nobody has a heartbeat."""
+    session, other = study(root), tmp_path / "other"
+    mine = SharedLocalStorage(session, "one", create=False)
+    claim = mine.leases.claim(layout.CLAIMS, b"a call")
+    assert claim is not None
+    with pytest.raises(SessionBusy):
+        copy(session, other)
+    mine.leases.heartbeat.end()  # and nothing is released: it was killed
+    copied = copy(session, other)
+    names = set(tree(there(session, other)))
+    assert claim.name in names and copied.sound
+    assert not [name for name in names if name.startswith(("system_state/workers/", "system_state/owner/"))]
+    taken = SharedLocalStorage(there(session, other), "two", create=False).leases
+    found = taken.claim(layout.CLAIMS, b"a call")
+    assert found is not None and found.taken_from is not None and found.taken_from.worker == "one"
+    taken.close()
 
 
 def test_a_damaged_session_is_copied_as_it_is_and_said(root: Path, tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def test_from_a_folder_to_s3_to_memory_and_back(
 ) -> None:
     monkeypatch.setattr(streaming, "BLOCK", 10_000)
     session = study(root, large=45_000)
+    for name in ("a~b #[1] 100% {x}^`|.txt", "\u00fcn\u0131.txt", "empty.jsonl", "with *?+&=;:,$@!'()\"<>\\ signs"):
+        (session / "analysis_results" / name).write_text("" if name == "empty.jsonl" else name)
     whole = files(session)
     place: Folder = session
     for target in (bucket, f"{bucket}-2", "memory://copies", tmp_path / "back"):

@@ -16,7 +16,7 @@ from custody.storage.folders import folder
 @click.argument("root", default=".")
 @json_option
 def sessions(root: str, as_json: bool) -> None:
-    """Every session below ROOT: finished, failed, interrupted and abandoned ones, with the reason."""
+    """Every session below ROOT: finished, failed, interrupted, abandoned and removed ones, with the reason."""
     where = folder(root)
     if not (where / "projects").is_dir():
         raise UsageError(f"{where} holds no projects/: give the folder that does")

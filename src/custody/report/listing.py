@@ -19,12 +19,24 @@ def sessions(root: Folder) -> Iterator[dict[str, Any]]:
     """One dict a session, by project, experiment and age."""
     found: list[Any] = sorted(root.glob("projects/*/experiments/*"))
     for experiment in (path for path in found if path.is_dir()):
-        for session in layout.sessions_of(experiment):
+        listed = layout.sessions_of(experiment)
+        for session in listed:
             yield _session(session)
+        for record in sorted(experiment.glob(f"{layout.REMOVED}/*.json")):
+            gone = experiment / "sessions" / record.name.removesuffix(".json")
+            if gone not in listed:
+                yield from _removed(gone)
 
 
-def _session(path: Folder) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _removed(path: Folder) -> Iterator[dict[str, Any]]:
+    try:
+        layout.refuse_if_removed(path)
+    except SessionRemoved as removed:
+        yield _row(path) | {"state": "removed", "reason": f"its verified copy is {removed.copy}"}
+
+
+def _row(path: Folder) -> dict[str, Any]:
+    return {
         "session": path.name,
         "project": path.parents[3].name,
         "experiment": path.parents[1].name,
@@ -36,6 +48,10 @@ def _session(path: Folder) -> dict[str, Any]:
         "failed_calls": 0,
         "resumed": 0,
     }
+
+
+def _session(path: Folder) -> dict[str, Any]:
+    found = _row(path)
     storage = at(path)
     try:
         found["created"] = manifests.read(storage).created

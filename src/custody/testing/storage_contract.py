@@ -11,13 +11,13 @@ Each test says in its name what is promised, and in its message what it costs wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from custody.errors import StorageError
-from custody.storage import Entry, Storage
+from custody.storage import Entry, Storage, Streaming
 from custody.testing.sharing_contract import CAPABILITIES, THREADS, SharingContract, at_once
 
 OUTSIDE = ("../outside", "/outside", "a/../../outside", "..", ".", "", "a//b", "a/./b", "a/")
@@ -117,6 +117,27 @@ class StorageContract(SharingContract):
         assert storage.put_if_absent("system_state/session.json", b"first") is True
         assert storage.put_if_absent("system_state/session.json", b"second") is False
         assert storage.read("system_state/session.json") == b"first", "put_if_absent replaced what was there"
+
+    def test_a_stream_is_stored_whole_or_not_at_all(self, storage: Storage) -> None:
+        def put(name: str, blocks: Iterator[bytes]) -> bool:
+            if isinstance(storage, Streaming):
+                return storage.put_stream(name, blocks)
+            return storage.put_if_absent(name, b"".join(blocks))  # one that takes objects whole only
+
+        pieces = [bytes([number]) * 6_000_000 for number in range(3)]
+
+        def breaks() -> Iterator[bytes]:
+            yield from pieces
+            raise LookupError("on purpose")
+
+        with pytest.raises(LookupError):
+            put("folder/broken.bin", breaks())
+        assert [entry.name for entry in storage.list()] == [], "a part of a stream that broke is there as an object"
+        assert put("folder/object.bin", iter(pieces)) is True
+        assert put("folder/object.bin", iter([b"another"])) is False
+        assert storage.read("folder/object.bin") == b"".join(pieces), "a stream replaced what was there, or lost some"
+        assert put("empty.jsonl", iter([])) is True
+        assert storage.read("empty.jsonl") == b""
 
     def test_put_if_absent_has_exactly_one_winner(self, storage: Storage) -> None:
         won = at_once(lambda number: storage.put_if_absent("contested", b"%02d" % number * 1000))

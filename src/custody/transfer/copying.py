@@ -74,25 +74,29 @@ def copy(source: Place, root: Folder, *, what: str = "copied", processes: int = 
     behind.refuse(source.storage)  # a copy would lack what lies on a machine only
     if is_unfinished(source.storage):
         raise UsageError(f"{source} is itself a copy that has not come to its end: finish that one first")
-    path = places.target_of(source.path, root)
+    path, frozen = places.target_of(source.path, root), around.frozen(source)
     with contextlib.ExitStack() as stack:
         try:
-            places.refuse_if_same(source, places.seen(path))  # before it is held, which it would be already
+            looked = places.seen(path)
+            places.refuse_if_same(source, looked)  # before it is held, which it would be already
+            _refuse_frozen(source, looked, frozen)
             target = stack.enter_context(places.held(path, f"{what} to it", must=True))
+        except NotADirectoryError as error:
+            raise UsageError(f"{root}: a file is where a folder should be") from error
         except OSError as error:
             raise StorageError(f"{root} cannot be used as a root: {error.strerror or error}") from error
-        copied, digests = _bytes(source, target)
+        copied, digests = _bytes(source, target, frozen)
     verdict = verify(target.storage, deep=True, processes=processes)  # not while it is held: that looks alive
     copied.calls, copied.sound = verdict.calls, verdict.sound
     copied.problems, copied.remarks = verdict.problems, verdict.remarks
     return copied, digests
 
 
-def _bytes(source: Place, target: Place) -> tuple[Copied, dict[str, Digest]]:
+def _bytes(source: Place, target: Place, frozen: dict[str, bytes]) -> tuple[Copied, dict[str, Digest]]:
     files = contents.files(source.storage)
-    frozen, carried = around.frozen(source), around.carry(source)
+    carried = around.carry(source)
     found = compare(source.storage, target.storage, files)
-    _refuse(found, source, target, around.others(frozen, target))
+    _refuse(found, target)
     copied = Copied(source.path.name, str(source), str(target), held=source.held)
     copied.left_out = contents.unusual(source.path)
     digests = dict(found.equal)
@@ -116,7 +120,15 @@ def _bytes(source: Place, target: Place) -> tuple[Copied, dict[str, Digest]]:
     return copied, digests
 
 
-def _refuse(found: Comparison, source: Place, target: Place, frozen: list[str]) -> None:
+def _refuse_frozen(source: Place, target: Place, frozen: dict[str, bytes]) -> None:
+    if others := around.others(frozen, target):
+        raise UsageError(
+            f"{target.path.parents[1]} has another {some(others)} than the one that {source.path.name} is bound to. "
+            "Nothing was overwritten: copy to another root"
+        )
+
+
+def _refuse(found: Comparison, target: Place) -> None:
     if found.begun and not is_unfinished(target.storage):
         found.different += found.begun  # no copy of ours left it
     if found.different or found.extra:
@@ -125,11 +137,6 @@ def _refuse(found: Comparison, source: Place, target: Place, frozen: list[str]) 
         raise UsageError(
             f"{target} holds something else under this id: {'; '.join(what)}. Nothing was overwritten. If one of the "
             "two was continued, compare them with custody status; copy to another root, or remove the older one"
-        )
-    if frozen:
-        raise UsageError(
-            f"{target.path.parents[1]} has another {some(frozen)} than the one that {source.path.name} is bound to. "
-            "Nothing was overwritten: copy to another root"
         )
 
 

@@ -18,6 +18,8 @@ from custody.storage import Lock, Storage
 from custody.storage.folders import Folder, at
 from custody.storage.leases import Leased, Leases
 
+_SHOWN = "place-"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -100,18 +102,28 @@ def _leave(storage: Storage) -> None:
 
 def refuse_if_same(one: Place, other: Place) -> None:
     """Raises UsageError where both are the same bytes under two names (a link, a mount, an alias of a bucket)."""
+    if not any(entry.name == layout.MANIFEST for entry in other.storage.list(layout.MANIFEST)):
+        return  # it would have the other's
     if isinstance(one.path, Path) and isinstance(other.path, Path):
-        same = other.path.exists() and os.path.samefile(one.path, other.path)
-    elif not one.held:
-        return  # nothing of it can be removed either
+        same = os.path.samefile(one.path, other.path)
     else:
-        name, token = f".tmp-place-{secrets.token_hex(8)}", secrets.token_bytes(16)
-        one.storage.put(name, token)
-        try:
-            same = other.storage.read(name) == token
-        except FileNotFoundError:
-            same = False
-        finally:
-            one.storage.remove(name)
+        same = False
+    if not same and one.held:  # a mount of a server's folder may have another number than a second mount of it
+        same = _shows_in(one, other)
     if same:
         raise UsageError(f"{other} and {one} are the same folder under two names: nothing was changed")
+
+
+def _shows_in(one: Place, other: Place) -> bool:
+    """Whether what is put into one place is in the other."""
+    if isinstance(one.path, Path):
+        for left in one.path.glob(f".tmp-*{_SHOWN}*"):  # by a look that was killed
+            left.unlink(missing_ok=True)
+    name, token = f".tmp-{_SHOWN}{secrets.token_hex(8)}", secrets.token_bytes(16)
+    one.storage.put(name, token)
+    try:
+        return other.storage.read(name) == token
+    except FileNotFoundError:
+        return False
+    finally:
+        one.storage.remove(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 
 from custody import layout
-from custody.errors import ArchiveDamaged, CustodyError, SessionBusy, SessionNotFound, UsageError
+from custody.errors import ArchiveDamaged, CustodyError, SessionBusy, SessionNotFound, StorageError, UsageError
 from custody.integrity import chronolog
 from custody.report.verify import verify
 from custody.sessions import behind
@@ -126,12 +127,21 @@ def _judge(found: Decision, session: Folder, target: Folder, *, apply: bool, pro
         found.in_doubt, found.copy = removing.in_doubt(source.storage), str(target)
         found.action = "remove"
         if apply:
-            removing.remove(
-                source, str(target), same.files.digests, by="prune", calls=found.calls, otherwise=same.files.otherwise
-            )
+            with _stopped():
+                files, otherwise = same.files.digests, same.files.otherwise
+                removing.remove(source, str(target), files, by="prune", calls=found.calls, otherwise=otherwise)
     if apply:
-        removing.sweep(session)
+        with _stopped():
+            removing.sweep(session)
         found.action = "removed"
+
+
+@contextlib.contextmanager
+def _stopped() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"its removal stopped ({error}): the same command goes on with it") from error
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,13 @@ def together(work: Callable[[str], T], names: Iterable[str], sizes: Mapping[str,
     small = [name for name in wanted if sizes.get(name, 0) <= BLOCK]
     done: dict[str, T] = {}
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="custody-copy") as pool:
-        for first in range(0, len(small), _WAITING):
-            some = small[first : first + _WAITING]
-            done.update(zip(some, pool.map(work, some), strict=True))
+        try:
+            for first in range(0, len(small), _WAITING):
+                some = small[first : first + _WAITING]
+                done.update(zip(some, pool.map(work, some), strict=True))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     for name in wanted:
         if name not in done:
             done[name] = work(name)
