@@ -22,6 +22,20 @@ with custody.session(project="P", experiment="E", root="s3://bucket/study") as s
                 sys.stdin.readline()
 """
 
+PAIR = """
+import os, subprocess, sys
+import openai, custody
+if len(sys.argv) == 1:
+    both = [subprocess.Popen([sys.executable, "study.py", str(n)]) for n in range(2)]
+    sys.exit(max(each.wait() for each in both))
+client = openai.OpenAI(max_retries=0)
+with custody.session(project="P", experiment="E") as session:
+    for run in range(6):
+        with session.scope(run=run):
+            said = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
+            print(run, said.choices[0].message.content, flush=True)
+"""
+
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=200)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_s3 import SmallS3
-from study import ended, session_of
+from study import PAIR, ROOT, ended, session_of
 
 from custody.testing.simulator import Simulator
 
@@ -86,6 +86,21 @@ def test_an_outage_in_the_middle_does_not_stop_the_study(
     found = status(start, session, **elsewhere)
     assert (found["calls"], found["state"], found["backlog"]) == (8, "finished", None)
     code, said, err = ended(start("-m", "custody.cli", "verify", session))
+    assert code == 0, said + err
+
+
+def test_processes_below_custody_run_write_to_the_part_of_their_owner(
+    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    (tmp_path / "work" / "study.py").write_text(PAIR)
+    names = ("--root", ROOT, "--project", "P", "--experiment", "E")
+    code, out, err = ended(start("-m", "custody.cli", "run", *names, "--", "python", "study.py", **SETTING))
+    assert (code, sim.paid()) == (0, 6), err
+    told = out.splitlines()
+    assert (len(told), len(set(told))) == (12, 6), "the two were told different answers"
+    assert "6 sent" in err, err
+    assert parts(tmp_path) == [] and calls_on(server) == 6
+    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
     assert code == 0, said + err
 
 

@@ -84,6 +84,30 @@ class TestObstore(Contract):
 
 
 @pytest.mark.usefixtures("credentials")
+class TestBehind(Contract):
+    """Written on this machine first."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        pytest.importorskip("obstore", reason="obstore is not installed: pip install 'custody-fsspec[s3]'")
+        return f"s3://bucket/contract/{next(numbers)}"
+
+    @pytest.fixture
+    def storage(self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+        monkeypatch.setenv("CUSTODY_LOCAL_DIR", str(tmp_path / "behind"))
+        storage = open_url(url, settings=Settings(behind=True))
+        assert storage is not None
+        storage.begin()
+        yield storage
+        storage.finish()
+        assert storage.backlog() is None
+
+    @pytest.fixture
+    def reopen(self, url: str) -> Callable[[], Storage | None]:
+        return lambda: open_url(url, create=False, settings=Settings(behind=True))
+
+
+@pytest.mark.usefixtures("credentials")
 class TestS3fs(Contract):
     client = "fsspec"
 

@@ -12,8 +12,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rgw
@@ -56,10 +57,19 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             yield "s3://bucket/study"
 
 
+class OnS3(Shared):
+    def until(self, reached: Callable[[], Any], what: str) -> None:
+        deadline = time.monotonic() + (2400 if LONG else 200)
+        while not reached():
+            if time.monotonic() > deadline:
+                pytest.fail(f"{what} never came:\n{self.said()}")
+            time.sleep(0.05)
+
+
 @pytest.fixture
-def share(tmp_path: Path, bucket: str) -> Iterator[Shared]:
+def share(tmp_path: Path, bucket: str) -> Iterator[OnS3]:
     with Simulator(latency=0.1) as vendor:
-        made = Shared(tmp_path, vendor, f"{DOCUMENTS}x{RUNS}", CUSTODY_LEASE_SECONDS=str(LEASE))
+        made = OnS3(tmp_path, vendor, f"{DOCUMENTS}x{RUNS}", CUSTODY_LEASE_SECONDS=str(LEASE))
         made.root = RemoteFolder(bucket)  # type: ignore[assignment]
         made.path = layout.experiment_path(RemoteFolder(bucket), "P", "E") / "sessions" / made.path.name  # type: ignore[assignment]
         yield made
@@ -80,6 +90,8 @@ def test_four_workers_on_s3_of_which_two_die_and_one_wakes_up_too_late(share: Sh
     share.until(lambda: taken_over(share) or share.workers["one"].poll() is not None, "a taken-over claim")
     share.signal("four", signal.SIGCONT)
     share.finish("one", "four")
+    left = [line for line in share.said().splitlines() if "could not be closed" in line]
+    assert left == [], "what is closed at the end of the interpreter is left open"
     check(share, items)
     session = custody.open(share.path)
     status = session.status()
@@ -98,6 +110,6 @@ def test_four_workers_on_s3_of_which_two_die_and_one_wakes_up_too_late(share: Sh
 
 def taken_over(share: Shared) -> bool:
     """Whether the frozen worker's claim is another one's."""
-    time.sleep(0.5)
+    time.sleep(10 if LONG else 0.5)  # a look reads the whole session
     found = custody.open(share.path)
     return any(row["worker"] == "four" and row["taken_over"] for row in rows(found.storage, found.archive.notes))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_s3 import SmallS3
-from study import ROOT, ended, session_of
+from study import PAIR, ROOT, ended, session_of
 
 from custody.testing.simulator import Simulator
 
@@ -57,21 +57,6 @@ def test_a_call_costs_one_request_and_its_event_none_that_it_waits_for(
     assert not [key for key in server.objects if "/claims" in key], "one owner claims without a request"
     code, _, err = ended(process)
     assert code == 0, err
-
-
-PAIR = """
-import os, subprocess, sys
-import openai, custody
-if len(sys.argv) == 1:
-    both = [subprocess.Popen([sys.executable, "study.py", str(n)]) for n in range(2)]
-    sys.exit(max(each.wait() for each in both))
-client = openai.OpenAI(max_retries=0)
-with custody.session(project="P", experiment="E") as session:
-    for run in range(6):
-        with session.scope(run=run):
-            said = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
-            print(run, said.choices[0].message.content, flush=True)
-"""
 
 
 def test_processes_of_one_machine_pay_for_each_question_once(

@@ -26,7 +26,7 @@ from custody.sessions.manifest import Manifest
 from custody.storage import Storage
 from custody.storage.folders import Folder
 from custody.storage.heartbeats import Heartbeat, Seen, checked_worker
-from custody.storage.leases import Held, Leased, Leases
+from custody.storage.leases import Leased, Leases
 from custody.storage.local import LocalStorage, make_folder
 from custody.storage.shared import SharedLocalStorage
 
@@ -194,13 +194,9 @@ def order(storage: Storage) -> Order:
     # Where N names fall is chance; that they fall apart is what counts.
     start = int.from_bytes(hashlib.sha256(worker.encode()).digest()[:4]) / 2**32
 
-    def claim(key: str) -> bool:
-        lock = storage.claim(layout.CLAIMS, f"item\0{key}".encode())
-        if isinstance(lock, Held):
-            lock.keep()
-        return lock is not None
-
-    return Order(part, start, claim)
+    assert isinstance(storage, Leased)
+    leases = storage.leases
+    return Order(part, start, lambda key: leases.first(layout.CLAIMS, f"item\0{key}".encode()))
 
 
 def parsed_shard(text: str) -> tuple[int, int]:

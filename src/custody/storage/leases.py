@@ -113,6 +113,12 @@ class Leases:
             self._busy[prefix] = self._clock() + min(_PAUSE, self.heartbeat.seconds / 6)
         return held
 
+    def first(self, name: str, token: bytes) -> bool:
+        """Whether nobody has taken a token before, and this process does now, for good. One request: who has it, and
+        whether he lives, is not asked."""
+        self._begin()
+        return self._storage.put_if_absent(_object(f"{_base(name)}/{sha256(token).hexdigest()}", 1), self._mark("held"))
+
     def sweep(self, name: str) -> int:
         """Remove the claims of a name, answered or not; gives their number. Only where no holder is at work or may wake
         up: whoever claims next is the first one, and has to look into the archive before."""

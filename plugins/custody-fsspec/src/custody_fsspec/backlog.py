@@ -71,13 +71,12 @@ def clear(objects: Objects, part: Part) -> None:
     part.remove()
 
 
-def tell(objects: Objects, part: Part) -> None:
+def tell(url: str, part: Part, missing: Missing) -> None:
     """Say what is left at the end of a program."""
-    calls, size = here(part, objects)
     log.warning(
         "custody: %s of %s are on this machine only, in %s. The next start stores them, and so does 'custody sync'; "
         "until then no other machine goes on with the session",
-        amount(calls, size), objects.url, part.folder,
+        amount(*missing), url, part.folder,
     )  # fmt: skip
 
 
@@ -87,9 +86,7 @@ def amount(calls: int, size: int) -> str:
 
 def here(part: Part, objects: Objects) -> Missing:
     """Calls and bytes that the server lacks; all that lies here, where it cannot be asked."""
-    with contextlib.suppress(OSError):
-        return Uploading(part, objects).behind()
-    return Uploading(part, objects).written()
+    return Uploading(part, objects).missing()
 
 
 def catch_up(objects: Objects, part: Part) -> bool:

@@ -6,11 +6,12 @@ Until ``begin`` everything goes to the server, and after ``finish`` again. In be
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
 
-from custody.plugin import Entry, Leases, Lock, Log, SeveralWritersRefused, SharedLog
+from custody.plugin import Entry, Leases, Lock, Log, SeveralWritersRefused, SharedLog, StorageError
 from custody.storage import Watch
 from custody_fsspec import backlog
 from custody_fsspec.objects import Objects
@@ -28,7 +29,7 @@ class _Open:
     def __init__(self, part: Part, objects: Objects, *, owner: bool) -> None:
         self.part, self.remote = part, ObjectStorage(objects)
         # Whoever owns the session knows that nobody else writes to the server.
-        self.stored = {entry.name: entry.size for entry in self.remote.list()}
+        self.stored = {entry.name: entry.size for entry in self.remote.list() if entry.name != backlog.MARKER}
         self.read: dict[str, bytes] = {}
         self.uploader = Uploader(part, objects) if owner else None
 
@@ -54,13 +55,19 @@ class BehindStorage(LeasedStorage):
                 "the server what this one has been answered, and pay for it again. Unset it, or run without --worker"
             )
         backlog.require_none(self._objects)
-        part = Part.make(self._objects.store, self.url)
+        try:
+            part = Part.make(self._objects.store, self.url)
+        except FileExistsError as error:
+            raise StorageError(
+                f"{self.url}: a process that an earlier start left still writes to {error}; stop it, and try again"
+            ) from None
         try:
             backlog.mark(self._objects, part)
             with _lock:
                 _open[self._key] = _Open(part, self._objects, owner=True)
         except BaseException:
-            part.remove()
+            with contextlib.suppress(OSError):
+                backlog.clear(self._objects, part)
             raise
 
     def finish(self) -> None:
@@ -76,7 +83,7 @@ class BehindStorage(LeasedStorage):
                 return backlog.clear(self._objects, opened.part)
         except OSError:  # all is there, and the marker as well: it is taken away at the next start
             pass
-        backlog.tell(self._objects, opened.part)
+        backlog.tell(self._objects.url, opened.part, opened.uploader.missing())
         return opened.part.close()
 
     def _now(self, *, writes: bool = False) -> _Open | None:
@@ -160,7 +167,7 @@ class BehindStorage(LeasedStorage):
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         opened = self._now()
-        if opened is None:
+        if opened is None or name.startswith(self.leases.heartbeat.folder):
             return super().read(name, offset, size)
         part = opened.part
         if part.has(self._checked(name)):

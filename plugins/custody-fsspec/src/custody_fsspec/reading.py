@@ -107,8 +107,11 @@ class Reading:
 
         if len(wanted) < 2:
             return [fetch(one) for one in wanted]
-        with ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), thread_name_prefix="custody-read") as pool:
-            return list(pool.map(fetch, wanted))
+        try:
+            with ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), thread_name_prefix="custody-read") as pool:
+                return list(pool.map(fetch, wanted))
+        except RuntimeError:  # the interpreter ends, and starts no thread any more
+            return [fetch(one) for one in wanted]
 
 
 def _cut(pieces: Sequence[Piece], begin: int, end: int) -> Iterator[tuple[Piece, int, int]]:

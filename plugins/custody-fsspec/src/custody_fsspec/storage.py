@@ -186,7 +186,7 @@ class ObjectStorage:
         return name
 
     def __repr__(self) -> str:
-        return f"ObjectStorage({self.url!r})"
+        return f"{type(self).__name__}({self.url!r})"
 
 
 class LeasedStorage(ObjectStorage):

@@ -24,6 +24,7 @@ EVERY = 0.25  # seconds between looks for what is new
 _AGAIN = 1.0  # after one that failed
 ARCHIVE = "llm_archive/"  # what everything else refers to (docs/format.md)
 _PIECE = 16 * 1024 * 1024  # bytes of a log that are stored with one request
+_AT_ONCE = 256 * 1024 * 1024  # bytes of objects that are held in memory
 _CALL = b'{"kind":"call"'
 
 
@@ -81,28 +82,25 @@ class Uploading:
                 if not is_shared and self._end(name):
                     compact(self._objects, name)
 
-    def behind(self) -> Missing:
-        """What the server lacks now. Raises OSError."""
+    def missing(self) -> Missing:
+        """What the server lacks; what it is not known to have, where it cannot be asked."""
+        try:
+            stored = {each.key: each.size for each in self._objects.list()}
+            logs, plain = self._names()
+            ends = {name: self._end(name) for name in logs}
+        except OSError:
+            stored, (logs, plain), ends = {}, self._names(), self._ends
         calls = count = 0
-        stored = {each.key: each.size for each in self._objects.list()}
-        logs, plain = self._names()
         for name in logs:
             begun = self._part.begun(name)
-            assert begun is not None
-            data = self._part.files.read(name, max(0, self._end(name) - begun.begin))
-            count += len(data)
-            calls += sum(1 for line in data.split(b"\n") if line.startswith(_CALL))
+            if begun is not None:
+                data = self._part.files.read(name, max(0, ends.get(name, 0) - begun.begin))
+                count += len(data)
+                calls += sum(line.startswith(_CALL) for line in data.split(b"\n"))
         for name, size in plain.items():
             if stored.get(name) != size and self._stored.get(name) != self._stamp(name):
                 count += size
         return Missing(calls, count)
-
-    def written(self) -> Missing:
-        """All that lies here, where the server cannot be asked."""
-        logs, plain = self._names()
-        data = [self._part.files.read(name) for name in logs]
-        calls = sum(line.startswith(_CALL) for each in data for line in each.split(b"\n"))
-        return Missing(calls, sum(map(len, data)) + sum(plain.values()))
 
     # -- what is here -------------------------------------------------------------------------------
 
@@ -119,16 +117,21 @@ class Uploading:
         return logs, plain
 
     def _changed(self, *, archive: bool) -> list[_Object]:
-        """Objects that are not on the server as they are here, oldest first."""
-        found = []
+        """Objects that are not on the server as they are here, oldest first, and not more than fit into memory."""
+        wanted = []
         for name in self._names()[1]:
             stamp = self._stamp(name)
             if name.startswith(ARCHIVE) == archive and stamp is not None and self._stored.get(name) != stamp:
-                try:
-                    found.append(_Object(name, stamp, self._part.files.read(name)))
-                except FileNotFoundError:  # removed meanwhile
-                    continue
-        return sorted(found, key=lambda each: (each.stamp[0], each.name))
+                wanted.append((stamp, name))
+        found: list[_Object] = []
+        size = 0
+        for stamp, name in sorted(wanted):
+            if found and size + stamp[1] > _AT_ONCE:
+                break
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                found.append(_Object(name, stamp, self._part.files.read(name)))
+                size += stamp[1]
+        return found
 
     def _stamp(self, name: str) -> tuple[int, int, int] | None:
         try:
@@ -238,6 +241,9 @@ class Uploader:
             log.warning("custody: %s can be reached again, and is given what it lacks", self._objects.url)
         self._failing = False
         return True
+
+    def missing(self) -> Missing:
+        return self._uploading.missing()
 
     def finish(self, seconds: float) -> bool:
         """Whether all is stored, for which it waits at most so long, and not at all after Ctrl-C."""
