@@ -18,6 +18,7 @@ from custody.journal import closing, spill
 from custody.journal.ledger import Ledger
 from custody.journal.segments import Segments
 from custody.sessions import manifest as manifests
+from custody.sessions import workers
 from custody.storage.local import LocalStorage
 from custody.transfer import copying, places, removing, retention
 from custody.transfer.retention import Decision, Rule
@@ -60,6 +61,8 @@ def test_what_has_a_copy_goes_and_leaves_a_record(root: Path, other: Path) -> No
     with pytest.raises(SessionRemoved, match=str(copy)):
         layout.find_session(root, session.name)
     assert prune(root, other) == []
+    with pytest.raises(SessionRemoved):  # which would make one of this name where there is none
+        workers.choose(root, "P", "E", session.name, new=False)
 
 
 def test_age_and_number_keep(root: Path, other: Path) -> None:
