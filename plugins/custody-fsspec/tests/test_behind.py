@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+from custody_fsspec.sync import sync
 from small_s3 import SmallS3
 from study import PAIR, ROOT, ended, session_of
 
+import custody
+from custody.report.verify import verify
+from custody.sessions import behind
+from custody.storage import folders
 from custody.testing.simulator import Simulator
 
 pytest.importorskip("openai", reason="the study asks by the openai SDK")
@@ -26,10 +31,25 @@ def told(process: subprocess.Popen[str], answers: int) -> str:
     return "".join(process.stdout.readline() for _ in range(answers))
 
 
-def status(start: Start, session: str, **env: str) -> dict[str, object]:
-    code, out, err = ended(start("-m", "custody.cli", "status", session, "--json", **env))
-    assert code == 0, err
-    return dict(json.loads(out))
+def sound(url: str) -> None:
+    verdict = verify(custody.open(url).storage, deep=True)
+    assert verdict.sound, verdict.problems
+
+
+def synced(*words: str) -> Result:
+    return CliRunner().invoke(sync, words)
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This process is on the machine of the study."""
+    monkeypatch.setenv("CUSTODY_LOCAL_DIR", str(tmp_path / "behind"))
+    monkeypatch.setattr(folders, "_opened", {})  # those of the last test's server
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> dict[str, str]:
+    return {"CUSTODY_LOCAL_DIR": str(tmp_path / "another machine")}
 
 
 def parts(tmp_path: Path) -> list[Path]:
@@ -48,15 +68,16 @@ def test_what_is_uploaded_in_the_end_is_the_session_and_nothing_is_left(
     assert (code, sim.paid()) == (0, 8), err
     assert parts(tmp_path) == [], "the local part is not needed any more"
     assert not [key for key in server.objects if key.endswith(MARKER)]
-    found = status(start, session_of(server))
+    found = custody.open(session_of(server)).status()
     assert (found["calls"], found["state"], found["backlog"]) == (8, "finished", None)
-    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
-    assert code == 0, said + err
+    sound(session_of(server))
 
 
 def test_an_outage_in_the_middle_does_not_stop_the_study(
-    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
-) -> None:
+    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path, elsewhere: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CUSTODY_FSSPEC_RETRY_SECONDS", "0.2")
     process = start("study.py", WAIT="2", **SETTING)
     told(process, 3)
     server.fail = 503
@@ -68,25 +89,28 @@ def test_an_outage_in_the_middle_does_not_stop_the_study(
     server.fail = None
 
     session = session_of(server)
-    here = status(start, session)["backlog"]
-    assert isinstance(here, dict)
+    here = custody.open(session).status()["backlog"]
     assert (here["here"], here["calls"], here["place"]) == (True, 8 - calls_on(server), str(part))
     assert here["bytes"] > 0
-    elsewhere = {"CUSTODY_LOCAL_DIR": str(tmp_path / "another machine")}
-    there = status(start, session, **elsewhere)["backlog"]
-    assert isinstance(there, dict) and not there["here"] and there["machine"] == here["machine"]
+    with monkeypatch.context() as moved:
+        moved.setenv("CUSTODY_LOCAL_DIR", elsewhere["CUSTODY_LOCAL_DIR"])
+        there = custody.open(session).status()["backlog"]
+        assert (there["here"], there["machine"], there["calls"]) == (False, here["machine"], None)
+        assert f"machine {there['machine']}" in behind.sentence(there)
     code, _, err = ended(start("study.py", **elsewhere))
     assert (code, sim.paid()) == (1, 8), "it paid again"
     assert f"may lie on machine {there['machine']}" in err
 
-    code, out, err = ended(start("-m", "custody.cli", "sync"))
-    assert (code, parts(tmp_path)) == (0, []), err
-    assert "stored" in out
-    assert calls_on(server) == 8
-    found = status(start, session, **elsewhere)
+    server.fail = 503
+    assert synced().exit_code == 1 and parts(tmp_path) == [part], "it cannot be stored, and stays"
+    server.fail = None
+    stored = synced()
+    assert (stored.exit_code, parts(tmp_path)) == (0, []), stored.output
+    assert f"{here['calls']} calls" in stored.output and calls_on(server) == 8
+    assert "nothing was left" in synced().output
+    found = custody.open(session).status()
     assert (found["calls"], found["state"], found["backlog"]) == (8, "finished", None)
-    code, said, err = ended(start("-m", "custody.cli", "verify", session))
-    assert code == 0, said + err
+    sound(session)
 
 
 def test_processes_below_custody_run_write_to_the_part_of_their_owner(
@@ -100,8 +124,7 @@ def test_processes_below_custody_run_write_to_the_part_of_their_owner(
     assert (len(told), len(set(told))) == (12, 6), "the two were told different answers"
     assert "6 sent" in err, err
     assert parts(tmp_path) == [] and calls_on(server) == 6
-    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
-    assert code == 0, said + err
+    sound(session_of(server))
 
 
 @pytest.mark.parametrize("again", [{}, SETTING], ids=["without the setting", "with it"])
@@ -121,29 +144,25 @@ def test_a_killed_study_leaves_a_backlog_which_the_next_start_uploads_first(
     assert after.startswith(before + out), "an acknowledged answer is another one"
     assert parts(tmp_path) == [] and calls_on(server) == 8
     assert not [key for key in server.objects if key.endswith(MARKER)]
-    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
-    assert code == 0, said + err
+    sound(session_of(server))
 
 
 def test_a_backlog_that_is_lost_is_given_up_by_a_word(
-    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path
-) -> None:
+    start: Start, server: SmallS3, sim: Simulator, tmp_path: Path, elsewhere: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     process = start("study.py", WAIT="2", KILL="6", **SETTING)
     told(process, 3)
     server.fail = 503
     ended(process)
     server.fail = None
-    elsewhere = {"CUSTODY_LOCAL_DIR": str(tmp_path / "another machine")}
     stored = calls_on(server)
-    code, out, err = ended(start("-m", "custody.cli", "sync", "--give-up", session_of(server), **elsewhere))
-    assert code == 0 and "paid again" in out, err
+    assert "paid again" in synced("--give-up", session_of(server)).output
     code, _, err = ended(start("study.py", **elsewhere))
     assert (code, sim.paid()) == (0, 6 + 8 - stored), err
-    code, out, err = ended(start("-m", "custody.cli", "sync"))
-    assert code == 1 and "given up" in err
+    assert synced().exit_code == 1 and "was given up" in caplog.text
     assert [path.name for path in parts(tmp_path) if "given-up" not in path.name] == []
-    code, said, err = ended(start("-m", "custody.cli", "verify", session_of(server)))
-    assert code == 0, said + err
+    sound(session_of(server))
 
 
 def test_several_workers_are_refused(start: Start, server: SmallS3, sim: Simulator) -> None:

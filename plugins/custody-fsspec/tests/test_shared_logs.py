@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 import pytest
-from custody_fsspec import shared
-from custody_fsspec.compacting import compact
+from custody_fsspec import compacting, shared
+from custody_fsspec.compacting import compact, merge
 from custody_fsspec.parts import look, part_key
 from custody_fsspec.shared import CasLog
 from small_s3 import SmallS3
@@ -141,6 +141,43 @@ def test_a_process_that_slept_through_a_compaction_does_not_write_where_nobody_r
     sleeper.append(numbered)  # the name of the part that it puts was taken, and is free again
     assert opened().read(NAME) == b"1\n2\n3\n4\n5\n"
     assert look(opened()._objects, NAME).covered == (), "the part that nobody reads was left behind"
+
+
+def pieces(server: SmallS3) -> list[str]:
+    return [key.rpartition("/")[2] for key in sorted(server.objects) if ".parts/" in key]
+
+
+def test_old_parts_become_one_piece_while_others_go_on(server: SmallS3) -> None:
+    log, other = another(), another()
+    for _ in range(12):
+        log.append(numbered)
+    for key in pieces(server)[:9]:  # by the server's clock; the last three are of just now
+        whole = next(each for each in server.objects if each.endswith(key))
+        server.objects[whole] = server.objects[whole][0], server.objects[whole][1] - 100
+    assert not merge(opened()._objects, NAME, at_least=10), "they are not many"
+    assert merge(opened()._objects, NAME, at_least=9)
+    assert len(pieces(server)) == 4, "what somebody may not have heard of yet keeps its name"
+    log.append(numbered)
+    other.append(numbered)
+    assert opened().read(NAME) == b"".join(b"%d\n" % n for n in range(1, 15))
+    assert not merge(opened()._objects, NAME), "what was merged is not merged again"
+
+
+def test_a_log_that_is_written_for_long_does_not_become_many_parts(
+    server: SmallS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "SOON", 0.01)
+    monkeypatch.setattr(shared, "MANY", 4)
+    monkeypatch.setattr(compacting, "CONFIRMED_FOR", -10.0)
+    log = another()
+    until, given = time.monotonic() + 60, 0
+    while not any("merged" in name for name in pieces(server)) and time.monotonic() < until:
+        log.append_soon(numbered)
+        given += 1
+        time.sleep(0.02)
+    assert any("merged" in name for name in pieces(server))
+    log.drain()
+    assert opened().read(NAME) == b"".join(b"%d\n" % n for n in range(1, given + 1))
 
 
 def test_a_torn_line_that_came_from_elsewhere_is_ended(server: SmallS3) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from custody import layout
@@ -23,7 +23,7 @@ from custody.journal.archive import PACK, Archive
 from custody.journal.ledger import Ledger
 from custody.journal.packed import Packed
 from custody.journal.segments import PLAIN, SIDECAR, Segments
-from custody.storage import Compacting, Storage
+from custody.storage import Compacting, Merging, Storage
 
 log = logging.getLogger("custody")
 
@@ -103,16 +103,20 @@ def adopt(archive: Archive) -> None:
     closer = Closer(storage, Ledger(storage))
     for segment in left_open(archive):
         closer.closed(*segment)
-    merge(storage)
+    if isinstance(storage, Compacting):
+        _each(storage.compact)
 
 
 def merge(storage: Storage) -> None:
-    """Make one object each of the logs that all writers of a session share, so that readers ask for one."""
-    if not isinstance(storage, Compacting):
-        return
+    """At the end: whoever reads the logs that all writers share is to ask for few objects."""
+    if isinstance(storage, Merging):
+        _each(storage.merge)
+
+
+def _each(make: Callable[[str], None]) -> None:
     for name in (layout.CHRONOLOG, layout.SEGMENTS):
         try:
-            storage.compact(name)
+            make(name)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -119,6 +119,14 @@ class Compacting(Protocol):
         refused from here on. Nothing happens to what is one piece already. Raises FileNotFoundError, OSError."""
 
 
+@runtime_checkable
+class Merging(Protocol):
+    """A storage that can make fewer pieces of a shared log, while others go on with it."""
+
+    def merge(self, name: str) -> None:
+        """Raises OSError."""
+
+
 class Backlog(NamedTuple):
     """What lies on one machine and not yet in the storage.
 

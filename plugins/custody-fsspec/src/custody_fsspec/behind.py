@@ -133,6 +133,11 @@ class BehindStorage(LeasedStorage):
         else:
             super().compact(name)
 
+    def merge(self, name: str) -> None:
+        """Whoever uploads does it."""
+        if self._now() is None:
+            super().merge(name)
+
     def settle(self, name: str) -> None:
         """What can be read of this machine's own is on its disk."""
         opened = self._now()

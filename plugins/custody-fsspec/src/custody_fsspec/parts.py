@@ -66,6 +66,12 @@ def merged_key(name: str, begin: int, end: int) -> str:
     return f"{name}{FOLDER}merged-{begin:020d}-{end:020d}"
 
 
+def is_part(key: str) -> bool:
+    """Whether it is one as it was written: neither merged nor the whole log."""
+    match = _PART.fullmatch(key.rpartition(FOLDER)[2]) if FOLDER in key else None
+    return match is not None and match[1] is not None
+
+
 def log_of(key: str) -> str | None:
     """The name of the log that a part belongs to; None for any other object."""
     name, folder, part = key.rpartition(FOLDER)

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from custody_fsspec.compacting import CONFIRMED_FOR, MANY, merge
 from custody_fsspec.objects import Objects
 from custody_fsspec.parts import part_key
 from custody_fsspec.reading import Reading
@@ -24,7 +25,6 @@ Failed = Callable[[OSError], None]
 _CUT = b"\x18"  # CAN: how a line that a crash cut is ended; here only in a log that was copied from elsewhere
 _TAIL = 64 * 1024
 _RACES = 200  # lost one after another
-CONFIRMED_FOR = 5.0  # seconds: whoever knew the end of a log longer ago looks again after appending (see _append)
 SOON = 1.0  # seconds between appends in the background
 
 
@@ -42,6 +42,7 @@ class CasLog:
         self._last: bytes | None = None
         self._heal = b""
         self._confirmed = 0.0
+        self._put = 0  # parts, since it was looked whether there are many
         self._queue: list[tuple[Make, Failed | None]] = []
         self._queued = threading.RLock()  # an abandoned stream ends within an append
         self._thread: threading.Thread | None = None
@@ -127,6 +128,7 @@ class CasLog:
                 self._objects.delete([key])
                 raise _Lost
         self._end, self._last, self._heal, self._confirmed = begin + len(data), last, b"", time.monotonic()
+        self._put += 1
 
     def _look(self) -> None:
         at = time.monotonic()
@@ -157,6 +159,9 @@ class CasLog:
             time.sleep(SOON)
             try:
                 self.drain()
+                if self._put >= MANY and self._conditional:
+                    self._put = 0
+                    merge(self._objects, self._name, at_least=MANY)
             except Exception as error:  # those who asked were told; it is tried again with what follows
                 log.debug("custody: %s", error)
             with self._queued:

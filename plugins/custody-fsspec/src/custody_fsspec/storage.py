@@ -12,7 +12,7 @@ from custody.plugin import Backlog, Capabilities, Entry, Leases, Lock, Log, Shar
 from custody.storage import Watch
 from custody_fsspec import backlog, probe
 from custody_fsspec.clients import objects_of
-from custody_fsspec.compacting import compact
+from custody_fsspec.compacting import compact, merge
 from custody_fsspec.locks import machine_locks
 from custody_fsspec.log import PartLog
 from custody_fsspec.objects import InPieces, Objects
@@ -109,6 +109,11 @@ class ObjectStorage:
         """Make one object of a log; see ``compacting.py``."""
         compact(self._objects, self._checked(name), conditional=self.capabilities.put_if_absent)
         self._reading.forget(name)
+
+    def merge(self, name: str) -> None:
+        """Fewer pieces of a shared log that others may go on with."""
+        if self.capabilities.put_if_absent:
+            merge(self._objects, self._checked(name))
 
     # -- objects ------------------------------------------------------------------------------------
 

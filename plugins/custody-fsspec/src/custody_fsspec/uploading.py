@@ -13,7 +13,7 @@ import time
 from typing import NamedTuple
 
 from custody.plugin import StorageError
-from custody_fsspec.compacting import compact
+from custody_fsspec.compacting import MANY, compact, merge
 from custody_fsspec.objects import Objects
 from custody_fsspec.part import Part
 from custody_fsspec.parts import look, part_key
@@ -49,6 +49,7 @@ class Uploading:
         self._ends: dict[str, int] = {}  # up to which byte logs are on the server
         self._stored: dict[str, tuple[int, int, int]] = {}  # which objects, as they were then
         self._removed: set[str] = set()
+        self._parts: dict[str, int] = {}  # parts of logs, since it was looked whether they are many
 
     def round(self) -> bool:
         """Store what there is at this moment; whether there was anything. Raises OSError, StorageError."""
@@ -78,8 +79,8 @@ class Uploading:
         while self.round():
             pass
         if compacted:
-            for name, is_shared in self._names()[0].items():
-                if not is_shared and self._end(name):
+            for name in self._names()[0]:
+                if self._end(name):
                     compact(self._objects, name)
 
     def missing(self) -> Missing:
@@ -185,6 +186,10 @@ class Uploading:
                     f"of it stays in {self._part.folder}"
                 )
             at = self._ends[name] = at + len(data)
+            self._parts[name] = self._parts.get(name, 0) + 1
+        if shared and self._parts[name] >= MANY:
+            self._parts[name] = 0
+            merge(self._objects, name, at_least=MANY)
 
     def _put(self, one: _Object) -> None:
         self._objects.put(one.name, one.data)
