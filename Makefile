@@ -34,9 +34,9 @@ FLOWS := $(patsubst %,tests/flow/test_%.py,combinations durable_before_delivered
 test-genai3: $(VENV)-genai3/.ready          ## the tests of google-genai 3
 	$(VENV)-genai3/bin/python $(TEST) $(ASKING) plugins/custody-google tests/conformance/test_conformance.py
 
-test-litellm: $(VENV)-litellm/.ready          ## the tests of litellm, above openai 2
+test-litellm: $(VENV)-litellm/.ready          ## the tests of litellm, above openai 2, and of s3fs beside it
 	$(VENV)-litellm/bin/python $(TEST) $(ASKING) plugins/custody-litellm plugins/custody-openai/tests/test_flow.py \
-		tests/conformance/test_conformance.py
+		plugins/custody-fsspec/tests/test_contract.py::TestS3fs tests/conformance/test_conformance.py
 
 test-oldest: $(VENV)-oldest/.ready          ## the plugins' tests with the oldest SDKs that they know
 	$(VENV)-oldest/bin/python $(TEST) $(ASKING) --ignore=plugins/custody-fsspec $(FLOWS) tests/seam/test_botocore.py plugins
