@@ -90,6 +90,28 @@ def test_what_is_there_and_equal_is_not_sent_again(root: Path, tmp_path: Path, m
     assert without_carried(tree(there(session, other))) == tree(session)
 
 
+def test_an_unfinished_copy_of_a_session_that_went_on_is_brought_to_its_end(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, other = study(root), tmp_path / "other"
+    put = LocalStorage.put_stream
+
+    def stops(self: LocalStorage, name: str, blocks: Iterable[bytes]) -> bool:
+        if name == layout.MANIFEST:
+            raise KeyboardInterrupt
+        return put(self, name, blocks)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(LocalStorage, "put_stream", stops)
+        with pytest.raises(KeyboardInterrupt):
+            copy(session, other)
+    with custody.session("P", "E", root=root, session=session.name):
+        pass
+    assert tree(there(session, other))[layout.HEAD] != tree(session)[layout.HEAD]
+    assert copy(session, other).sound
+    assert without_carried(tree(there(session, other))) == tree(session)
+
+
 @pytest.mark.parametrize("name", [layout.MANIFEST, layout.CHRONOLOG, "analysis_results/individual_analyses/one.json"])
 def test_nothing_is_overwritten(root: Path, tmp_path: Path, name: str) -> None:
     session, other = study(root), tmp_path / "other"

@@ -53,7 +53,8 @@ def freeze(wanted: dict[str, bytes], target: Place) -> None:
         experiment = at(target.path.parents[1], create=True)
         for name, content in wanted.items():
             with of_target(experiment, name):
-                experiment.put_if_absent(name, content)
+                if not any(entry.name == name for entry in experiment.list(name)):
+                    experiment.put_if_absent(name, content)
 
 
 def carry(source: Place) -> tuple[str, bytes] | None:

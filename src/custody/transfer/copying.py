@@ -96,19 +96,24 @@ def _bytes(source: Place, target: Place, frozen: dict[str, bytes]) -> tuple[Copi
     files = contents.files(source.storage)
     carried = around.carry(source)
     found = compare(source.storage, target.storage, files)
+    if layout.MANIFEST in found.missing and _begun_from(target) == str(source):
+        # A copy of ours that was never a session: the source may have gone on since.
+        found.begun, found.different = found.begun + found.different, []
     _refuse(found, target)
     copied = Copied(source.path.name, str(source), str(target), held=source.held)
     copied.left_out = contents.unusual(source.path)
     digests = dict(found.equal)
-    if found.missing or found.begun or is_unfinished(target.storage):
+    unfinished = bool(found.missing or found.begun) or is_unfinished(target.storage)
+    if unfinished:
         _begin(source, target)
-        around.freeze(frozen, target)
+    around.freeze(frozen, target)
+    if carried is not None:
+        _carry(target, *carried)
+    if unfinished:
         for name in found.begun:
             target.storage.remove(name)
         wanted = [*found.missing, *found.begun]
         digests |= _sent(source, target, [name for name in wanted if name != layout.MANIFEST], files)
-        if carried is not None:
-            _carry(target, *carried)
         if contents.files(source.storage) != files:
             raise StorageError(f"{source} was changed while it was copied: run the same command again")
         if layout.MANIFEST in wanted:
@@ -144,6 +149,14 @@ def _has(names: list[str]) -> str:
     return "has" if len(names) == 1 else "have"
 
 
+def _begun_from(target: Place) -> str | None:
+    """The source of a copy that has not come to its end; None where there is none."""
+    try:
+        return str(json.loads(target.storage.read(layout.COPYING))["from"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _begin(source: Place, target: Place) -> None:
     said = {"from": str(source), "began": now(), "custody": process.custody_version()}
     with of_target(target.storage, layout.COPYING):
@@ -169,8 +182,10 @@ def _sent(source: Place, target: Place, names: list[str], sizes: dict[str, int])
 
 def _carry(target: Place, name: str, data: bytes) -> None:
     with of_target(target.storage, name):
-        target.storage.put_if_absent(name, data)
-    if target.storage.read(name) != data:
+        if not any(entry.name == name for entry in target.storage.list(name)):
+            target.storage.put_if_absent(name, data)
+        found = target.storage.read(name)
+    if found != data:
         raise StorageError(f"{target}/{name} is not what was written: custody verify {target}")
 
 
