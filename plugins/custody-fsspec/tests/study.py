@@ -33,7 +33,7 @@ with custody.session(project="P", experiment="E") as session:
     for run in range(6):
         with session.scope(run=run):
             said = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
-            os.write(1, f"{run} {said.choices[0].message.content}\n".encode())  # at once: the two share a pipe
+            os.write(1, f"{run} {said.choices[0].message.content}\\n".encode())  # at once: the two share a pipe
 """
 
 

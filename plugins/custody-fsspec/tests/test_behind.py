@@ -22,7 +22,8 @@ pytest.importorskip("openai", reason="the study asks by the openai SDK")
 pytestmark = pytest.mark.timeout(300)
 
 Start = Callable[..., subprocess.Popen[str]]
-SETTING = {"CUSTODY_DURABILITY": "local-then-remote", "CUSTODY_UPLOAD_SECONDS": "2"}
+SETTING = {"CUSTODY_DURABILITY": "local-then-remote", "CUSTODY_UPLOAD_SECONDS": "120"}
+AWAY = {**SETTING, "CUSTODY_UPLOAD_SECONDS": "1"}  # for a program that ends while the server is away
 MARKER = "/system_state/backlog.json"
 
 
@@ -78,7 +79,7 @@ def test_an_outage_in_the_middle_does_not_stop_the_study(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CUSTODY_FSSPEC_RETRY_SECONDS", "0.2")
-    process = start("study.py", WAIT="2", **SETTING)
+    process = start("study.py", WAIT="2", **AWAY)
     told(process, 3)
     server.fail = 503
     code, _, err = ended(process)

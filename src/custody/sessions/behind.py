@@ -11,13 +11,14 @@ from custody.storage.folders import Folder, RemoteFolder, at
 
 def catch_up(place: Folder) -> None:
     """Store what dead processes of this machine have left of sessions in a folder, so that all see how these stand.
-    Raises StorageError."""
+    Raises StorageError, and OSError where the storage cannot be opened."""
     if not isinstance(place, RemoteFolder):
         return
+    storage = at(place)
+    if not isinstance(storage, Behind):
+        return
     try:
-        storage = at(place)
-        if isinstance(storage, Behind):
-            storage.catch_up()
+        storage.catch_up()
     except OSError as error:
         raise StorageError(
             f"what was left on this machine of {place} cannot be stored ({error}); nothing was sent. Try again when "
