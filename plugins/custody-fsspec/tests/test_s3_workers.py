@@ -33,6 +33,7 @@ pytest.importorskip("openai", reason="the study asks by the openai SDK")
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests/faults"))
 from test_workers import LONG, Shared, check
 
+RGW = bool(os.environ.get("CUSTODY_TEST_RGW"))  # no test sees it later (conftest.py)
 DOCUMENTS, RUNS = (500, 4) if LONG else (9, 4)
 LEASE = 3.0  # the server states whole seconds
 
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.timeout(3600 if LONG else 300)
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of an empty folder in a bucket."""
-    if os.environ.get("CUSTODY_TEST_RGW") and LONG:
+    if RGW and LONG:
         if rgw.missing():
             pytest.skip(f"not installed: {', '.join(rgw.missing())}")
         with rgw.gateway() as up:
