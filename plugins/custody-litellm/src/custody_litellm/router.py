@@ -10,15 +10,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from custody.plugin import OpenCall, Patch, current_call
 from custody_litellm.describe import plain
+
+log = logging.getLogger("custody")
 
 DEPLOYMENTS = "deployments"
 """The annotation: names of the deployments that were picked, in order."""
@@ -28,8 +32,24 @@ _picked: WeakKeyDictionary[Any, list[str]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
+UNSEEN_FROM = (1, 109)
+"""From this version of litellm on the Router is a facade of a core in Rust, whose choice no patch can see or steer."""
+
+
+def chooses_unseen() -> bool:
+    """Whether the installed litellm is such a one."""
+    try:
+        major, minor = version("litellm").split(".")[:2]
+        return (int(major), int(minor)) >= UNSEEN_FROM
+    except (PackageNotFoundError, ValueError):
+        return False
+
+
 def patches() -> tuple[Patch, ...]:
-    """The Router's methods that choose, and the one that says how long to sleep."""
+    """The Router's methods that choose, and the one that says how long to sleep; where these are out of reach, the one
+    that tells of a Router."""
+    if chooses_unseen():
+        return (Patch("litellm.router", "Router._attach", _warned),)
     return (
         Patch("litellm.router", "Router.get_available_deployment", _pick),
         Patch("litellm.router", "Router.async_get_available_deployment", _pick_async),
@@ -54,6 +74,24 @@ def names_of(deployments: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mappin
         seen[name] += 1
         named.append((name if seen[name] == 1 else f"{name}#{seen[name]}", deployment))
     return named
+
+
+def _warned(original: Any) -> Any:
+    @functools.wraps(original)
+    def attach(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _say_once()
+        return original(self, *args, **kwargs)
+
+    return attach
+
+
+@functools.cache
+def _say_once() -> None:
+    log.warning(
+        "custody: the Router of litellm %s chooses deployments where custody cannot see it: each attempt is archived "
+        "and replayed as a call of its own, but a resumed program may choose another deployment, whose answer is paid. "
+        "Give each group one deployment, or install 'litellm<%d.%d'", version("litellm"), *UNSEEN_FROM,
+    )  # fmt: skip
 
 
 def _pick(original: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from custody.plugin import CallSeam
 from custody_litellm.describe import describer
 from custody_litellm.results import rebuild, resulter
+from custody_litellm.router import chooses_unseen
 
 _SYNC = (
     "completion text_completion embedding responses image_generation transcription speech moderation rerank "
@@ -59,10 +60,11 @@ def _seams() -> Iterator[CallSeam]:
         yield from _function(name, "sync")
     for name in _ASYNC:
         yield from _function(name, "async")
-    for name in _ROUTER_SYNC:
-        yield _seam("litellm.router", f"Router.{name}", "sync", keyed=True)
-    for name in _ROUTER_ASYNC:
-        yield _seam("litellm.router", f"Router.{name}", "async", keyed=True)
+    if not chooses_unseen():
+        for name in _ROUTER_SYNC:
+            yield _seam("litellm.router", f"Router.{name}", "sync", keyed=True)
+        for name in _ROUTER_ASYNC:
+            yield _seam("litellm.router", f"Router.{name}", "async", keyed=True)
     for module, attribute, kind in _BENEATH:
         yield CallSeam(module, attribute, kind, client=(), mixed=True)
 
