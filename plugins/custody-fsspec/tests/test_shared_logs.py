@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from custody_fsspec import compacting, shared
 from custody_fsspec.compacting import compact, merge
-from custody_fsspec.parts import look, part_key
+from custody_fsspec.parts import look, merged_key, part_key
 from custody_fsspec.shared import CasLog
 from small_s3 import SmallS3
 from test_logs import opened
@@ -141,6 +141,23 @@ def test_a_process_that_slept_through_a_compaction_does_not_write_where_nobody_r
     sleeper.append(numbered)  # the name of the part that it puts was taken, and is free again
     assert opened().read(NAME) == b"1\n2\n3\n4\n5\n"
     assert look(opened()._objects, NAME).covered == (), "the part that nobody reads was left behind"
+
+
+@pytest.mark.parametrize("of", ["all", "those behind the first"])
+def test_a_sleepers_longer_line_does_not_show_behind_what_was_merged(server: SmallS3, of: str) -> None:
+    log = another()
+    for _ in range(4):
+        log.append(numbered)
+    storage = opened()
+    if of == "all":
+        compact(storage._objects, NAME)
+    else:
+        storage._objects.put(merged_key(NAME, 2, 8), b"2\n3\n4\n")
+        storage._objects.delete([part_key(NAME, begin) for begin in (2, 4, 6)])
+    for begin in (2, 6):  # their names are free again
+        assert storage._objects.put_new(part_key(NAME, begin), b"a line of one that slept through it\n")
+    assert opened().read(NAME) == b"1\n2\n3\n4\n"
+    assert len(look(storage._objects, NAME).covered) == 2
 
 
 def pieces(server: SmallS3) -> list[str]:

@@ -98,18 +98,24 @@ def table(name: str, stored: Iterable[Stored], before: Table | None = None) -> T
 
 
 def _joined(name: str, found: list[Piece], plain: int, seals: set[int]) -> Table:
-    # What lies under the name first, then what begins earliest, and of that what reaches farthest.
-    found.sort(key=lambda piece: (piece.key != name, piece.begin, -piece.end))
+    # A part counts only where the log ended before it. One that begins within what was merged is of a process that
+    # slept through that: its name had become free, and what reaches beyond would be half a line.
+    written = {piece.begin: piece for piece in found if is_part(piece.key)}
+    made = sorted(
+        (piece for piece in found if not is_part(piece.key)), key=lambda piece: (piece.key != name, piece.begin)
+    )
     pieces: list[Piece] = []
-    covered: list[str] = []
     end = 0
-    for piece in found:
-        if piece.end <= end:
-            covered.append(piece.key)
-        elif piece.begin <= end:
-            pieces.append(piece)
-            end = piece.end
-    return Table(tuple(pieces), plain, end in seals, tuple(covered))
+    while True:
+        reaching = [piece for piece in made if piece.begin <= end < piece.end]
+        best = max(reaching, key=lambda piece: (piece.key == name, piece.end)) if reaching else written.get(end)
+        if best is None:
+            break
+        pieces.append(best)
+        end = best.end
+    taken = {piece.key for piece in pieces}
+    covered = tuple(piece.key for piece in found if piece.key not in taken and piece.begin < end)
+    return Table(tuple(pieces), plain, end in seals, covered)
 
 
 def look(objects: Objects, name: str, before: Table | None = None) -> Table:
