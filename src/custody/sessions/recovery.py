@@ -96,7 +96,7 @@ def _blocks(storage: Storage) -> Iterator[bytes]:
             offset += len(block)
 
 
-def refuse_if_vanished(storage: Storage, archive: Archive, events: Chronolog) -> None:
+def refuse_if_vanished(storage: Storage, archive: Archive) -> None:
     """Raises ArchiveDamaged: to go on would pay for those calls again, in silence. A loss that somebody accepted is
     on record, and is not asked about again."""
     missing = vanished(storage, archive)
@@ -112,6 +112,7 @@ def refuse_if_vanished(storage: Storage, archive: Archive, events: Chronolog) ->
         )
     found = {"time": now(), "calls": sorted(accepted.union(missing))}
     storage.put(layout.LOSSES, json.dumps(found, indent=2).encode() + b"\n")
+    events = Chronolog(storage.shared_log(layout.CHRONOLOG), Redactor())
     events.event("loss_accepted", calls=len(missing), first=missing[0])
 
 

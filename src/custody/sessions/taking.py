@@ -65,7 +65,7 @@ def take(
     spilled = spill.take_in(manifests.unique_name(storage), storage)
     archive = Archive(storage)
     archive.refresh()
-    recovery.refuse_if_vanished(storage, archive, chronolog)
+    recovery.refuse_if_vanished(storage, archive)
     found = recovery.report(archive, manifest.session)
     decided = doubts.decide(policy, found["in_doubt"], manifest.session)
     found["on_in_doubt"] = decided
