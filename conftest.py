@@ -15,7 +15,9 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "tests" / "nobody.pem"
 os.environ.pop("SSL_CERT_DIR", None)
 
 LONGEST = (
-    "tests/conformance/test_conformance", "tests/faults/test_kill", "tests/faults/", "tests/features/",
+    "tests/conformance/test_conformance", "tests/faults/test_kill", "plugins/custody-fsspec/tests/test_behind",
+    "plugins/custody-fsspec/tests/test_s3_workers", "plugins/custody-fsspec/tests/test_sessions",
+    "tests/faults/", "tests/features/",
     "tests/flow/test_processes", "tests/flow/test_dask_study", "tests/flow/", "tests/docs/", "tests/contract/",
     "tests/engines/",
 )  # fmt: skip

@@ -39,7 +39,7 @@ RGW = bool(os.environ.get("CUSTODY_TEST_RGW"))  # no test sees it later (conftes
 DOCUMENTS, RUNS = (500, 4) if LONG else (16, 4)
 LEASE = 3.0  # the server states whole seconds
 
-pytestmark = pytest.mark.timeout(3600 if LONG else 300)
+pytestmark = pytest.mark.timeout(3600 if LONG else 600)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 class OnS3(Shared):
     def until(self, reached: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + (2400 if LONG else 200)
+        deadline = time.monotonic() + (2400 if LONG else 400)
         while not reached():
             if time.monotonic() > deadline:
                 pytest.fail(f"{what} never came:\n{self.said()}")
