@@ -171,13 +171,13 @@ def _damage_is_dropped() -> None:
     """Pass over what cannot be read, in silence."""
     from custody.journal.scan import SegmentScan
 
-    real = SegmentScan.lines
+    real = SegmentScan.raw
 
-    def lines(self: Any) -> Iterator[Any]:
+    def raw(self: Any) -> Iterator[Any]:
         yield from real(self)
         self.damage.clear()
 
-    _set(SegmentScan, "lines", lines)
+    _set(SegmentScan, "raw", raw)
 
 
 def _half_an_answer() -> None:

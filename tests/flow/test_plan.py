@@ -137,7 +137,7 @@ def test_an_asynchronous_loop(study: Study) -> None:
 
 @pytest.mark.parametrize("workers", [1, 5])
 def test_map_gives_kept_results_in_order(study: Study, workers: int) -> None:
-    most, now, lock = 0, 0, threading.Lock()
+    most, now, lock, full = 0, 0, threading.Lock(), threading.Event()
     calls = Counter[str]()
 
     def analyse(item: Item) -> tuple[str, int, int]:
@@ -145,10 +145,12 @@ def test_map_gives_kept_results_in_order(study: Study, workers: int) -> None:
         with lock:
             now += 1
             most = max(most, now)
+            if most == workers:
+                full.set()
         assert scope.current().labels == {"stage": "analysis", **item.labels}
         calls[item.key] += 1
         answer = study.ask("same")
-        threading.Event().wait(0.01)
+        full.wait(20)
         with lock:
             now -= 1
         return item.name, item.run, answer

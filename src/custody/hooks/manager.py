@@ -56,10 +56,11 @@ class _Collecting:
 
 
 class _Registry(pluggy.PluginManager):
-    """pluggy asks every attribute of a plugin whether it is a hook; here only what has the name of one is asked."""
+    """pluggy asks every attribute of a plugin whether it is a hook; here none is that begins with an underscore. What is
+    public and misspelt has to be found."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        return super().parse_hookimpl_opts(plugin, name) if name in HOOKS else None
+        return super().parse_hookimpl_opts(plugin, name) if not name.startswith("_") else None
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         return super().parse_hookspec_opts(module_or_class, name) if name in HOOKS else None

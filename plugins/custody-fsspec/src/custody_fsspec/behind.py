@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from custody.plugin import Entry, Leases, Lock, Log, SeveralWritersRefused, SharedLog, StorageError
 from custody.storage import Watch
@@ -154,6 +154,15 @@ class BehindStorage(LeasedStorage):
             return False
         opened.part.unmark("removed", name)
         return opened.part.files.put_if_absent(name, data)
+
+    def put_stream(self, name: str, blocks: Iterable[bytes]) -> bool:
+        opened = self._now(writes=True)
+        if opened is None:
+            return super().put_stream(name, blocks)
+        if self._checked(name) in opened.stored and not opened.part.marked("removed", name):
+            return False
+        opened.part.unmark("removed", name)
+        return opened.part.files.put_stream(name, blocks)
 
     def put(self, name: str, data: bytes) -> None:
         opened = self._now(writes=True)
