@@ -56,8 +56,8 @@ class _Collecting:
 
 
 class _Registry(pluggy.PluginManager):
-    """pluggy asks every attribute of a plugin whether it is a hook; here none is that begins with an underscore. One that
-    is public and misspelt has to be found."""
+    """pluggy asks every attribute of a plugin whether it is a hook; here none is that begins with an underscore. One
+    that is public and misspelt has to be found."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         return super().parse_hookimpl_opts(plugin, name) if not name.startswith("_") else None
