@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -370,6 +371,8 @@ def test_an_unwritable_root_is_named(tmp_path: Path) -> None:
     for folder in (root, *root.parents):
         if folder.parent != folder and folder.stat().st_uid == os.getuid() and "pytest" in str(folder):
             folder.chmod(0o555 if folder == root else 0o755)
+    if os.getuid() == 0 and (closed := [str(f) for f in root.parents if not f.stat().st_mode & stat.S_IXOTH]):
+        pytest.skip(f"nobody but the owner may enter {closed[0]}")
     paths = [str(root), str(root / "below")]
     done = subprocess.run([sys.executable, "-c", NOBODY, *paths], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [
