@@ -68,9 +68,8 @@ def canonical_request(
     ``parsed``: ``parse_json(body)``, where that is known already.
     """
     kept = sorted(
-        [name.lower(), _media_type(value) if name.lower() == "content-type" else value]
-        for name, value in headers
-        if not ignored_header(name) and name.lower() not in ignore
+        [name, _media_type(headers[at][1]) if name == "content-type" else headers[at][1]]
+        for at, name in _counting(_names(headers), ignore)
     )
     scheme, host, port, path, query = _where(url) if len(url) <= 512 else _where.__wrapped__(url)
     canonical = Canonical(
@@ -107,9 +106,9 @@ def canonical_body(headers: Headers, body: bytes) -> Any:
 
 def _body(headers: Headers, body: bytes, parsed: Any) -> tuple[Any, bool]:
     """The body, and whether all its numbers are plain ones."""
-    content_type = next((v for k, v in headers if k.lower() == "content-type"), "")
     if not body:
         return None, True
+    content_type = next((headers[at][1] for at, name in _counting(_names(headers)) if name == "content-type"), "")
     if content_type.lower().startswith("multipart/") and (boundary := _BOUNDARY.search(content_type)):
         parts = body.split(b"--" + boundary[1].strip().encode("utf-8", "surrogateescape"))
         digests = b"".join(hashlib.sha256(part).digest() for part in parts)
@@ -148,6 +147,18 @@ def _canonical_bytes(canonical: dict[str, Any]) -> bytes:
         except TypeError:  # an integer beyond 64 bits, a lone surrogate
             pass
     return canonical_json(canonical).encode("utf-8", "surrogatepass")
+
+
+def _names(headers: Headers) -> tuple[str, ...]:
+    return next(zip(*headers, strict=True), ())
+
+
+@lru_cache(maxsize=256)
+def _counting(names: tuple[str, ...], ignore: frozenset[str] = frozenset()) -> tuple[tuple[int, str], ...]:
+    """Of a request's headers those that count, by place and lower-case name: a client's requests have all the same."""
+    return tuple(
+        (at, name.lower()) for at, name in enumerate(names) if not ignored_header(name) and name.lower() not in ignore
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from custody.pipeline.call import LogicalCall
     from custody.pipeline.turn import LiveTurn
 
-_UNREAD = unknown("no_reader").evidence
+_UNREAD = unknown("no_reader")
 
 
 _ON_THE_WIRE = ("wire", "reconciled")
@@ -41,11 +41,12 @@ def collect(hooks: PluginManager, exchange: Exchange) -> Collected:
 
 def merge(parts: list[Forensics]) -> Forensics:
     """Field by field: a value beats a null, the earlier of two values wins."""
-    merged = Forensics(usage_reason="no_reader" if not parts else parts[0].usage_reason)
-    for number, part in enumerate(parts):
-        if number == 0:
-            merged.findings = dict(part.findings)
-        for name, finding in part.findings.items() if number else ():
+    if not parts:
+        return Forensics(usage_reason="no_reader")
+    first, *others = parts
+    merged = replace(first, findings=dict(first.findings)) if others else first
+    for part in others:
+        for name, finding in part.findings.items():
             known = merged.findings.get(name)
             if known is None or (known.value is None and finding.value is not None):
                 merged.findings[name] = finding
@@ -74,9 +75,25 @@ def call_fields(
     assert call.identity is not None
     exchange, forensics, price = turn.exchange, collected.forensics, collected.price
     findings = forensics.findings
-    evidence = {name: findings[name].evidence if name in findings else _UNREAD for name in FORENSIC_FIELDS}
-    extra = {name: findings[name] for name in RESPONSE_FIELDS if name in findings}
     usage = forensics.usage
+    model: dict[str, Any] = {}
+    evidence: dict[str, str] = {}
+    for name in FORENSIC_FIELDS:
+        finding = findings.get(name, _UNREAD)
+        model[name], evidence[name] = finding.value, finding.evidence
+    response: dict[str, Any] = {
+        "response_time_ms": exchange.total_ms,
+        "first_byte_ms": exchange.first_byte_ms if call.source == "wire" else None,
+        "tokens_used": usage.total if usage else None,
+        "cost_usd": f"{price.usd:f}" if price.usd is not None else None,
+    }
+    for name in RESPONSE_FIELDS:
+        if name in findings:
+            finding = findings[name]
+            response[name], evidence[name] = finding.value, finding.evidence
+    counted = usage is not None and response["tokens_used"] is not None
+    evidence["tokens_used"] = usage.evidence if usage and counted else f"unknown:{forensics.usage_reason}"
+    evidence["cost_usd"] = price.evidence or f"unknown:{price.reason}"
     run = call.labels.get("run", call.labels.get("run_number"))
     head = exchange.head
     closed_early = exchange.ending == "closed_early" and head is not None and 200 <= head.status < 300
@@ -102,14 +119,8 @@ def call_fields(
         "source": call.source,
         "redacted": turn.redacted,
         "attempts": [_attempt(attempt) for attempt in call.attempts],
-        "model_forensics": {name: findings[name].value if name in findings else None for name in FORENSIC_FIELDS},
-        "response_metadata": {
-            "response_time_ms": exchange.total_ms,
-            "first_byte_ms": exchange.first_byte_ms if call.source == "wire" else None,
-            "tokens_used": usage.total if usage else None,
-            "cost_usd": f"{price.usd:f}" if price.usd is not None else None,
-            **{name: finding.value for name, finding in extra.items()},
-        },
+        "model_forensics": model,
+        "response_metadata": response,
         "usage": {
             "input": usage.input,
             "output": usage.output,
@@ -122,12 +133,7 @@ def call_fields(
         else None,
         "cost": price.line,
         "parameters": forensics.parameters,
-        "evidence": {
-            **evidence,
-            **{name: finding.evidence for name, finding in extra.items()},
-            "tokens_used": usage.evidence if usage and usage.total is not None else f"unknown:{forensics.usage_reason}",
-            "cost_usd": price.evidence or f"unknown:{price.reason}",
-        },
+        "evidence": evidence,
         "sdk": {"plugin": call.plugin or None, "version": sdk_version or None},
         "transport": exchange.transport,
         **({"superseded": True} if call.superseded else {}),
