@@ -20,6 +20,7 @@ from benchmarks.rounds import Spread
 from benchmarks.scale import Resumed, Run, resume, timed
 
 BUCKET = "bench"
+_ROOM = 14_000  # bytes of the server's memory for a call of the large session: its lines, and what they are packed into
 _TESTS = REPOSITORY / "plugins" / "custody-fsspec" / "tests"
 
 
@@ -58,7 +59,7 @@ def measure(bench: Bench, repeat: int, scale: float, calls: int) -> Remote:
     gateway = _module("rgw")
     if absent := gateway.missing():
         return Remote(f"{', '.join(absent)} not installed")
-    with gateway.gateway() as server:
+    with gateway.gateway(max(gateway.SPACE, calls * _ROOM)) as server:
         bench.more = {
             "AWS_ENDPOINT_URL": server.endpoint, "AWS_ACCESS_KEY_ID": gateway.ACCESS,
             "AWS_SECRET_ACCESS_KEY": gateway.SECRET, "AWS_REGION": "us-east-1", "S3_ROOT": f"s3://{BUCKET}/study",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from custody.errors import ArchiveDamaged
 from custody.journal import archive as archives
-from custody.journal import closing, indexing, packed
+from custody.journal import closing, entries, indexing, packed
 from custody.journal.archive import Archive
 from custody.journal.segments import Segments
 
@@ -68,6 +70,41 @@ def test_lines_of_a_call_in_two_segments_find_each_other(session: Any, numbered:
     assert [chunk.data for chunk in response.chunks] == [b"late"]
     assert archive.request(call)["body"] == {"text": "prompt"}
     assert archive.in_doubt() == []
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["with summaries", "without"])
+def test_a_call_line_that_stands_alone_is_not_read_where_its_summary_is_known(
+    session: Any, numbered: Any, monkeypatch: pytest.MonkeyPatch, older: bool
+) -> None:
+    early = session.request(1000)
+    sealed = session.sealed
+    for number in range(30):
+        session.call(number)
+    session.sealed = sealed
+    session.respond(early, 1000, [b"late"])
+    session.close()
+    if older:
+        for path in (session.storage.root / "llm_archive").glob("*.idx"):
+            path.write_bytes(_without_summaries(path.read_bytes()))
+    asked: list[bytes] = []
+    monkeypatch.setattr(indexing, "summary", lambda line: (asked.append(line), entries.summary(line))[1])
+    archive = Archive(session.storage)
+    archive.refresh()
+    assert not archive.unindexed, "from sidecars"
+    assert bool(asked) is older
+    call = archive.answer(numbered(1000))
+    assert call is not None and (response := archive.response(call)) is not None
+    assert [chunk.data for chunk in response.chunks] == [b"late"]
+
+
+def _without_summaries(sidecar: bytes) -> bytes:
+    """As custody wrote it before it had them."""
+    first, _, rest = sidecar.partition(b"\n")
+    head = json.loads(first)
+    size = head["parts"]["loose"][0]
+    loose = json.dumps([line[:5] for line in json.loads(rest[-size:])], separators=(",", ":")).encode()
+    head["parts"]["loose"] = [len(loose), crc32(loose)]
+    return json.dumps(head).encode() + b"\n" + rest[:-size] + loose
 
 
 @pytest.mark.parametrize("change", ["flip", "cut", "empty", "other", "grown"])

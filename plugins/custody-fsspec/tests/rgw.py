@@ -23,6 +23,7 @@ from pathlib import Path
 
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool", "ceph-authtool")
 ACCESS, SECRET = "custodytest", "custodytestsecret"
+SPACE = 4 * 1024**3  # bytes that it may keep, in memory
 _CONF = """[global]
 fsid = {fsid}
 mon host = v1:127.0.0.1:{mon}
@@ -35,7 +36,7 @@ osd pool default min size = 1
 osd pool default pg num = 8
 osd crush chooseleaf type = 0
 osd objectstore = memstore
-memstore device bytes = 4294967296
+memstore device bytes = {space}
 mon allow pool size one = true
 mon data = {root}/mon
 osd data = {root}/osd
@@ -63,8 +64,8 @@ def missing() -> list[str]:
 class Gateway:
     """``endpoint`` is its address; ``stop`` and ``start`` are an outage."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.port = root, _free_port()
+    def __init__(self, root: Path, space: int = SPACE) -> None:
+        self.root, self.space, self.port = root, space, _free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.conf = root / "ceph.conf"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -73,7 +74,7 @@ class Gateway:
         for folder in ("mon", "osd", "run", "rgw"):
             (self.root / folder).mkdir()
         fsid, mon = str(uuid.uuid4()), _free_port()
-        self.conf.write_text(_CONF.format(fsid=fsid, mon=mon, rgw=self.port, root=self.root))
+        self.conf.write_text(_CONF.format(fsid=fsid, mon=mon, rgw=self.port, root=self.root, space=self.space))
         keyring, monmap = self.root / "keyring", self.root / "monmap"
         self._run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
         self._run(
@@ -172,10 +173,10 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def gateway() -> Iterator[Gateway]:
+def gateway(space: int = SPACE) -> Iterator[Gateway]:
     """Up in about 15 seconds."""
     root = Path(tempfile.mkdtemp(prefix="rgw-"))  # short: its sockets' paths are limited
-    made = Gateway(root)
+    made = Gateway(root, space)
     try:
         made.create()
         yield made

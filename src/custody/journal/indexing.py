@@ -88,10 +88,10 @@ def pack(found: Reading, load: Callable[[Place], dict[str, Any]]) -> Packed:
             else:
                 others.append((kind, place))
             continue
-        loose.append((kind, place.seq, exchange, place.offset, place.size))
+        loose.append((kind, place.seq, exchange, place.offset, place.size, said if kind == "call" else None))
     for name, (request, others) in waiting.items():
-        loose += [("request", place.seq, name, place.offset, place.size) for place in request]
-        loose += [(kind, place.seq, name, place.offset, place.size) for kind, place in others]
+        loose += [("request", place.seq, name, place.offset, place.size, None) for place in request]
+        loose += [(kind, place.seq, name, place.offset, place.size, None) for kind, place in others]
     loose.sort(key=lambda line: line[1])
     numbers = {"first": found.read[0][2].seq, "last": found.read[-1][2].seq, "lines": len(found.read)}
     return packed.pack(found.name, rows, size=found.end, loose=loose, on_wire=on_wire, load=load, **numbers)
@@ -113,10 +113,10 @@ def _row(said: Summary, place: Place, waiting: Mapping[str, tuple[list[Place], l
 
 def loose_line(segments: Segments, name: str, loose: Loose) -> tuple[str, str, Place, Any] | None:
     """A line that an index names, as ``Reading.read`` has it; None where it is not there any more."""
-    kind, number, exchange, offset, size = loose
+    kind, number, exchange, offset, size, known = loose
     place = Place(name, offset, size, number)
-    if kind in _EXCHANGES:
-        return kind, exchange, place, None
+    if kind in _EXCHANGES or known is not None:
+        return kind, exchange, place, known
     line = segments.read(name, offset, size)
     if not lines.check(line):
         return None

@@ -8,7 +8,8 @@ then the parts one after another, integers little-endian:
 ``records``  48 bytes a call, sorted by digest: digest of the identity (16), of the request key (8), started and ended
              (8 each, microseconds), offset of its entry (4), flags (1), zeros (3)
 ``entries``  by call: its id, the place of its line, those of its exchanges' lines
-``loose``    JSON: the lines whose call is not in this segment, and notes, as ``[kind, seq, exchange, offset, size]``
+``loose``    JSON: the lines whose call is not in this segment, and notes, as ``[kind, seq, exchange, offset, size,
+             summary]``, with the ``entries.Summary`` of a call line, else null; older sidecars have no summaries
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, compress
 from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from custody.journal.entries import StoredCall, StoredExchange
+from custody.identity import Identity
+from custody.journal.entries import StoredCall, StoredExchange, Summary
 from custody.journal.scan import Place
 
 VERSION = 1
@@ -32,9 +35,12 @@ _ENTRY = Struct("<HIIH")  # bytes of the id, offset and size of the call line, e
 _EXCHANGE = Struct("<HIII")  # bytes of the name after the call's id, the request line, response lines
 _ANSWERS, _FAILED = 1, 2
 _MOST = 2**32 - 1
+_DIGEST = Struct(f"<16s{_RECORD.size - 16}x")
+_FLAGS = _RECORD.size - 4
+_BY_ANSWER = bytes(flags & _ANSWERS for flags in range(256))
 
-Loose = tuple[str, int, str, int, int]
-"""Kind, number, exchange, offset and size of a line."""
+Loose = tuple[str, int, str, int, int, Summary | None]
+"""Kind, number, exchange, offset and size of a line, and the summary of a call line, where it is known."""
 
 
 @dataclass
@@ -72,11 +78,16 @@ class Packed:
 
     def answered(self) -> Iterator[bytes]:
         """Digests of the identities that have an answer; of several answers as many times."""
-        return (record[0] for record in _RECORD.iter_unpack(self.records) if record[5] & _ANSWERS)
+        digests: Iterator[bytes] = chain.from_iterable(_DIGEST.iter_unpack(self.records))
+        return digests if not self.unanswering() else compress(digests, self._flags().translate(_BY_ANSWER))
 
     def unanswering(self) -> int:
         """How many calls are no answer."""
-        return sum(1 for record in _RECORD.iter_unpack(self.records) if not record[5] & _ANSWERS)
+        return self._flags().translate(_BY_ANSWER).count(0)
+
+    def _flags(self) -> bytes:
+        """Of each call."""
+        return self.records[_FLAGS :: _RECORD.size]
 
     def __iter__(self) -> Iterator[StoredCall]:
         """All calls, in order of their lines."""
@@ -151,12 +162,22 @@ def load(data: bytes, segment: str, read: Callable[[Place], dict[str, Any]]) -> 
             at += size
             if len(parts[name]) != size or crc32(parts[name]) != checksum:
                 return None
-        loose = [(str(k), int(n), str(x), int(o), int(s)) for k, n, x, o, s in json.loads(parts["loose"])]
+        loose = [_loose(*line) for line in json.loads(parts["loose"])]
         size, count, number, last = (int(head[name]) for name in ("size", "lines", "first", "last"))
         on_wire = bool(head["on_wire"])
         return Packed(segment, size, count, number, last, parts["records"], parts["entries"], loose, on_wire, read)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _loose(kind: str, number: int, exchange: str, offset: int, size: int, said: Any = None) -> Loose:
+    """Raises ValueError, TypeError."""
+    summary = None
+    if said is not None:
+        name, identity, started, ended, answers, failed, on_wire, exchanges = said
+        known = Identity(*identity)
+        summary = Summary(name, known, started, ended, answers, failed, on_wire, tuple(exchanges))
+    return str(kind), int(number), str(exchange), int(offset), int(size), summary
 
 
 class Row(NamedTuple):
