@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -134,8 +135,12 @@ class Archive:
     def answers(self) -> int:
         """How many identities have an answer."""
         found = self._live.digests()
-        if not found and len(self._packed) == 1:
-            return len(set(self._packed[0].answered()))
+        count = len(found) + sum(len(part) - part.unanswering() for part in self._packed)
+        marks = {int.from_bytes(known[:8], sys.byteorder) for known in found}
+        for part in self._packed:
+            marks.update(part.marks())
+        if len(marks) == count:
+            return count  # no two are alike
         for part in self._packed:
             found.update(part.answered())
         return len(found)

@@ -81,6 +81,11 @@ class Packed:
         digests: Iterator[bytes] = chain.from_iterable(_DIGEST.iter_unpack(self.records))
         return digests if not self.unanswering() else compress(digests, self._flags().translate(_BY_ANSWER))
 
+    def marks(self) -> Iterable[int]:
+        """The first 8 bytes of each of those digests as a number: much cheaper to compare, and seldom alike."""
+        numbers = memoryview(self.records).cast("Q")[:: _RECORD.size // 8].tolist()
+        return numbers if not self.unanswering() else compress(numbers, self._flags().translate(_BY_ANSWER))
+
     def unanswering(self) -> int:
         """How many calls are no answer."""
         return self._flags().translate(_BY_ANSWER).count(0)
