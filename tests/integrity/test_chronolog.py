@@ -189,4 +189,4 @@ def test_a_line_that_a_full_disk_has_cut_names_no_call(tmp_path: Path, kept: int
     if b"w-1" in line:
         return  # all of the id is there
     torn = b"".join((*before[:1], line, b"\x18\n", before[-1].replace(b"w-1", b"w-2")))
-    assert chronolog.completed([torn]) == {"w-0", "w-2"}
+    assert chronolog.completed([torn]) == {b"w-0", b"w-2"}

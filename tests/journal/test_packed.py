@@ -50,6 +50,8 @@ def test_a_packed_session_answers_as_one_that_was_read(session: Any, numbered: A
     assert everything(indexed, numbered, 41) == everything(plain, numbered, 41)
     assert [d["call"] for d in indexed.in_doubt()] == [d["call"] for d in plain.in_doubt()] != []
     assert indexed.notes == plain.notes != []
+    names = [name.decode() for some in indexed.names() for name in some]
+    assert sorted(names) == sorted(indexed.calls)
     assert [i.key for i in indexed.replicates(numbered(5).key)] == [numbered(5).key]
 
 

@@ -117,13 +117,14 @@ def _events(line: bytes) -> Iterator[dict[str, Any]]:
         yield event
 
 
-def completed(blocks: Iterable[bytes]) -> set[str]:
-    """Ids of the calls that were completed, by a chronolog's bytes in pieces: 10^6 events in about a second."""
-    found: set[str] = set()
+def completed(blocks: Iterable[bytes]) -> set[bytes]:
+    """Ids of the calls that were completed, in UTF-8, by a chronolog's bytes in pieces: 10^6 events in about a
+    second."""
+    found: set[bytes] = set()
     rest = b""
     for block in blocks:
         whole, _, rest = (rest + block).rpartition(b"\n")
-        found.update(match.decode("utf-8", "replace") for match in _COMPLETE.findall(whole))
+        found.update(_COMPLETE.findall(whole))
     return found
 
 

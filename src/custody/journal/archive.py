@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,6 +159,13 @@ class Archive:
                 identity = call.identity
                 if key is None or identity.key == key:
                     yield identity
+
+    def names(self) -> Iterator[Iterable[bytes]]:
+        """The ids of all calls, in UTF-8, in any order, many at a time."""
+        live = [name.encode() for name in tuple(self._live.calls)]  # first, as in ``_every``
+        for part in tuple(self._packed):
+            yield part.names()
+        yield live
 
     def with_key(self, key: str) -> Iterator[StoredCall]:
         """The calls of a request key, and perhaps a few others."""

@@ -15,6 +15,7 @@ then the parts one after another, integers little-endian:
 from __future__ import annotations
 
 import json
+import re
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ from zlib import crc32
 from custody.identity import Identity
 from custody.journal.entries import StoredCall, StoredExchange, Summary
 from custody.journal.scan import Place
+from custody.journal.segments import writer_of
 
 VERSION = 1
 
@@ -98,6 +100,12 @@ class Packed:
         """All calls, in order of their lines."""
         offsets = sorted((record[4], at) for at, record in enumerate(_RECORD.iter_unpack(self.records)))
         return (self._call(at * _RECORD.size) for _, at in offsets)
+
+    def names(self) -> list[bytes]:
+        """The ids in UTF-8, in any order, all at once: an id is its writer's name and a number. Where one is not, each
+        is taken from its place. (One may be too long, where what follows it happens to look like a digit.)"""
+        found = re.findall(re.escape(writer_of(self.segment).encode()) + rb"-\d+", self.entries)
+        return found if len(found) == len(self) else [name.encode() for name in self.ids()]
 
     def ids(self) -> Iterator[str]:
         for record in _RECORD.iter_unpack(self.records):

@@ -207,7 +207,8 @@ def _events(storage: Storage, calls: set[str], repaired: set[str], verdict: Verd
         verdict.problems += [f"{name}: {problem}" for problem in chronolog.problems(data)]
         if data and not data.endswith(b"\n"):
             verdict.remarks.append(f"{name} has a torn last line, as a crash leaves it")
-    missing = sorted(chronolog.completed(_blocks(storage, layout.CHRONOLOG)) - calls)
+    complete = (name.decode("utf-8", "replace") for name in chronolog.completed(_blocks(storage, layout.CHRONOLOG)))
+    missing = sorted(name for name in complete if name not in calls)
     alive, spilled = is_alive(storage), _spilled(storage)
     if spilled:
         verdict.remarks.append(f"{len(missing)} calls wait in the spill folder, to be taken in at the next start")

@@ -81,7 +81,11 @@ def vanished(storage: Storage, archive: Archive) -> list[str]:
         return []
     complete = chronolog.completed(_blocks(storage))
     # One pass over the calls: to look each up by its id would take as long as the pass, each time.
-    missing = sorted(complete.difference(archive.calls)) if complete else []
+    for names in archive.names() if complete else ():
+        complete.difference_update(names)
+    if complete:  # rare, and worth the slow way: each id from its place
+        complete.difference_update(name.encode() for name in archive.calls)
+    missing = sorted(name.decode("utf-8", "replace") for name in complete)
     if all(name in sizes and entry.size in (None, sizes[name]) for name, entry in known.items()):
         repaired = {writer_of(name) for name, entry in known.items() if entry.repaired}
         missing = [call for call in missing if call.rpartition("-")[0] not in repaired]
