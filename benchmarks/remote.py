@@ -37,7 +37,8 @@ class InFlight:
 class Remote:
     """``added``, ``put`` and ``beyond``: microseconds a call of wall time that custody adds, that a conditional PUT of
     the same bytes adds, and of custody's what is beyond that. ``in_flight`` by case. ``closed``: seconds of the first
-    start after a kill, which compacts; ``opened``: of the next one. ``missing``: why nothing was measured."""
+    start after a kill; ``compacted``: of ``custody compact``; ``opened``: of the start after it. ``missing``: why
+    nothing was measured."""
 
     missing: str = ""
     bytes_per_call: int = 0
@@ -50,6 +51,7 @@ class Remote:
     bytes: int = 0
     stored: int = 0
     closed: Resumed | None = None
+    compacted: Run | None = None
     opened: Resumed | None = None
     verify: Run | None = None
 
@@ -136,11 +138,12 @@ def _large(bench: Bench, found: Remote, calls: int) -> None:
         return
     told = json.loads(made.stdout.splitlines()[-1])
     found.calls, found.bytes = calls, told["bytes"]
-    found.closed = resume(bench, root)  # takes over what the killed process left, and compacts it
+    custody = str(Path(sys.executable).with_name("custody"))
+    found.closed = resume(bench, root)  # after a kill
+    found.compacted = timed(bench, custody, "compact", told["session"], "--root", root)
     found.stored = _stored(bench, "/llm_archive/")
     found.opened = resume(bench, root)
-    found.verify = timed(bench, str(Path(sys.executable).with_name("custody")), "verify", told["session"],
-                         "--root", root)  # fmt: skip
+    found.verify = timed(bench, custody, "verify", told["session"], "--root", root)
 
 
 def _module(name: str) -> ModuleType:

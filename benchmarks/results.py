@@ -206,7 +206,7 @@ def _remote(found: Remote | None) -> Iterator[str]:
     yield ""
     if found.closed is not None and found.opened is not None:
         yield (f"A session of {found.calls:,} calls, {found.bytes / 1e6:.0f} MB as they were written, "
-               f"{found.stored / 1e6:.0f} MB stored. The first start after a kill, which compacts: "
-               f"{_resumed(found.closed)}; the next: {_resumed(found.opened)}; verify: "
-               f"{_run(found.verify)}.")  # fmt: skip
+               f"{found.stored / 1e6:.0f} MB stored. The first start after a kill: "
+               f"{_resumed(found.closed)}; custody compact: {_run(found.compacted)}; the start after it: "
+               f"{_resumed(found.opened)}; verify: {_run(found.verify)}.")  # fmt: skip
         yield ""
