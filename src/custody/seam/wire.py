@@ -8,13 +8,14 @@ import contextvars
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from custody.credentials import PLACEHOLDER, PREFIX
 from custody.errors import Abort, CustodyError
 from custody.exchange import Ending, Headers, Turn
+from custody.headers import decoded
 from custody.vendor import current
 from custody.vendor import inside as inside
 
@@ -91,6 +92,11 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+
+
+def text_of(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers as they travelled, as text."""
+    return tuple([(decoded[name], value.decode("latin-1")) for name, value in raw])
 
 
 def fill(headers: Headers) -> Headers | None:
