@@ -119,7 +119,7 @@ class _Asked:
             return None
         if "websocket" in headers.get("upgrade", "").lower():
             return None
-        given = tuple((str(name), str(value)) for name, value in headers.items())
+        given = tuple([(str(name), str(value)) for name, value in headers.items()])
         shown = given
         skipped = {str(name).lower() for name in kwargs.get("skip_auto_headers") or ()}
         if "accept" not in headers and "accept" not in skipped:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from custody.credentials import PLACEHOLDER, PREFIX
+from custody.credentials import PLACEHOLDER
 from custody.errors import Abort, CustodyError
 from custody.exchange import Ending, Headers, Turn
 from custody.headers import decoded
@@ -129,7 +129,7 @@ async def afill(headers: Headers) -> Headers | None:
 
 def _waiting(headers: Headers) -> Iterator[tuple[str, Any]]:
     call = current.get()
-    if call is None or PREFIX not in "\n".join([value for _, value in headers]):
+    if call is None or not call.defers:
         return
     for _, value in headers:
         for name in PLACEHOLDER.findall(value):
