@@ -7,6 +7,8 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from custody.exchange import Chunk, Claim, Exchange, RequestHead, ResponseHead, is_event_stream, parse_json
 from custody.sse import Event
@@ -68,6 +70,36 @@ def test_events_with_an_unterminated_last_one() -> None:
     assert made.events == [Event("", '{"n":1}'), Event("", "[1]"), Event("", '{"n":2}')]
     assert list(made.event_json()) == [{"n": 1}, {"n": 2}]
     assert exchange(b"data: x\n\n", content_type="application/json").events == []
+
+
+TEXTS = st.recursive(
+    st.none() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda of: st.lists(of) | st.dictionaries(st.text(max_size=5), of),
+).map(json.dumps)
+
+
+@given(
+    st.tuples(TEXTS | st.sampled_from(['{"', '{"a":', '{"a":1', '{"a":NaN}', '{"a":1}x', '{"\\ud800":"\ud800"}', "[1"]),
+              st.sampled_from(["", " \n", "\0", ",", "\ufeff"])).map("".join),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be", "latin-1"]),
+)  # fmt: skip
+def test_a_body_is_parsed_as_json_parses_it(text: str, encoding: str) -> None:
+    data = text.encode(encoding, "backslashreplace" if encoding == "latin-1" else "surrogatepass")
+    try:
+        expected = json.loads(data)
+    except ValueError:
+        expected = None
+    assert repr(parse_json(data)) == repr(expected)
+
+
+def test_what_is_worked_out_of_an_exchange_is_worked_out_once() -> None:
+    made = exchange(b'{"a":1}', sent=b'{"q":1}')
+    for name in ("content", "request_json", "response_json", "events"):
+        assert getattr(made, name) is getattr(made, name)
+        assert name in vars(made)
+    vars(made)["request_json"] = {"known": "already"}
+    assert made.request_json == {"known": "already"}
+    assert Exchange.__dict__["content"].__doc__
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 200_000, b"1" * 5000, b"\0"])

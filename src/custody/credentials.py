@@ -17,6 +17,9 @@ class Deferred:
     def __init__(self) -> None:
         self._resolvers: dict[str, Callable[[], Any]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._resolvers)
+
     def add(self, resolve: Callable[[], Any]) -> str:
         """A placeholder that stands for what ``resolve`` will return."""
         name = f"custody-deferred-{secrets.token_hex(16)}"

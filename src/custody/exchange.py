@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import orjson
 
 from custody import encoding
 from custody.eventstream import EventStreamParser, LineParser
+from custody.headers import Remembered, lowered
 from custody.sse import Event, EventParser
 
 Headers = tuple[tuple[str, str], ...]
@@ -97,10 +97,10 @@ class ResponseHead:
 
     def __post_init__(self) -> None:
         # Readers ask for a dozen headers of each answer. Of two of one name the first counts.
-        object.__setattr__(self, "_by_name", {name.lower(): value for name, value in reversed(self.headers)})
+        object.__setattr__(self, "_by_name", {lowered[name]: value for name, value in reversed(self.headers)})
 
     def header(self, name: str) -> str | None:
-        return self._by_name.get(name.lower())
+        return self._by_name.get(lowered[name])
 
 
 class Chunk(NamedTuple):
@@ -108,6 +108,20 @@ class Chunk(NamedTuple):
 
     at_ms: float
     data: bytes
+
+
+T = TypeVar("T")
+
+
+class _once(Generic[T]):  # noqa: N801  (it is written like a property)
+    """``functools.cached_property`` without the lock, one for all exchanges, that Python 3.11 takes each time."""
+
+    def __init__(self, of: Callable[[Any], T]) -> None:
+        self._of, self._name, self.__doc__ = of, of.__name__, of.__doc__
+
+    def __get__(self, exchange: Exchange, owner: object = None) -> T:
+        value = exchange.__dict__[self._name] = self._of(exchange)
+        return value
 
 
 @dataclass
@@ -143,14 +157,14 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        return b"".join(chunk.data for chunk in self.chunks)
+        return b"".join([chunk.data for chunk in self.chunks])
 
     @property
     def encoded(self) -> bool:
         """Whether the body's bytes have a content-encoding."""
         return self.head is not None and not self.decoded and self.head.header("content-encoding") is not None
 
-    @cached_property
+    @_once
     def content(self) -> bytes | None:
         """The body without its content-encoding; None where the encoding is not understood."""
         if self.head is None:
@@ -158,17 +172,17 @@ class Exchange:
         coding = "" if self.decoded else self.head.header("content-encoding") or ""
         return encoding.decode(coding, self.body)
 
-    @cached_property
+    @_once
     def request_json(self) -> Any:
         """The request body as JSON, or None."""
         return parse_json(self.request_body)
 
-    @cached_property
+    @_once
     def response_json(self) -> Any:
         """The response body as JSON, or None (a stream is not one JSON value)."""
         return _read_json(self.content or b"")
 
-    @cached_property
+    @_once
     def events(self) -> list[Event]:
         """The stream's events, an unterminated last one included."""
         parser = event_parser(self.head) if self.head is not None else None
@@ -307,25 +321,37 @@ def event_parser(head: ResponseHead) -> EventParser | EventStreamParser | LinePa
     return kind() if kind else None
 
 
-def _parser(head: ResponseHead) -> type[EventParser] | type[EventStreamParser] | type[LineParser] | None:
-    return _PARSERS.get((head.header("content-type") or "").partition(";")[0].strip().lower())
+def _parser(head: ResponseHead) -> _Parser | None:
+    return _parser_of[head.header("content-type") or ""]
 
 
-_PARSERS: dict[str, type[EventParser] | type[EventStreamParser] | type[LineParser]] = {
+_Parser = type[EventParser] | type[EventStreamParser] | type[LineParser]
+
+_PARSERS: dict[str, _Parser] = {
     "text/event-stream": EventParser,
     "application/vnd.amazon.eventstream": EventStreamParser,
     "application/x-ndjson": LineParser,
     "application/stream+json": LineParser,
     "application/jsonl": LineParser,
 }
+_parser_of: Remembered[str, _Parser | None] = Remembered(
+    lambda kind: _PARSERS.get(kind.partition(";")[0].strip().lower())
+)
 
 
 def parse_json(data: bytes) -> Any:
     """``data`` as JSON, or None where it is not: vendors' bodies are read, never trusted."""
     try:
+        if data[:2] == b'{"':  # as SDKs write it: UTF-8, which ``json.loads`` takes long to find out
+            text = data.decode("utf-8", "surrogatepass")
+            value, end = _raw_decode(text)
+            return value if end == len(text) else json.loads(text)
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
+
+
+_raw_decode = json.JSONDecoder().raw_decode
 
 
 def _read_json(data: bytes) -> Any:
@@ -339,6 +365,6 @@ def _read_json(data: bytes) -> Any:
 def _header(headers: Headers, name: str) -> str | None:
     name = name.lower()
     for key, value in headers:
-        if key.lower() == name:
+        if lowered[key] == name:
             return value
     return None

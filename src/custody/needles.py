@@ -27,31 +27,30 @@ def _probe(needles: frozenset[bytes]) -> Probe:
     left = set(needles)
     plain = tuple(sorted(needle for needle in left if not any(byte in _RARE for byte in needle)))
     left.difference_update(plain)
-    groups: list[tuple[bytes, tuple[tuple[bytes, int], ...]]] = []
+    groups: list[tuple[int, tuple[tuple[bytes, int], ...]]] = []
     while left:
         # The byte that most of them have, the rarer one of two.
         anchor = max(_RARE, key=lambda byte: (sum(byte in needle for needle in left), -_RARE.index(byte)))
         shared = sorted(needle for needle in left if anchor in needle)
-        groups.append((bytes([anchor]), tuple((needle, needle.index(anchor)) for needle in shared)))
+        groups.append((anchor, tuple((needle, needle.index(anchor)) for needle in shared)))
         left.difference_update(shared)
 
     def found(data: bytes) -> bool:
+        find = data.find  # ``in`` asks first whether a needle is a number, and makes an exception of it
         for needle in plain:
-            if needle in data:
+            if find(needle) >= 0:
                 return True
-        find = data.find
         for anchor, placed in groups:
-            at = find(anchor)
-            if at < 0:
+            if anchor not in data:
                 continue
-            left = 8 + len(data) // _MANY
+            at, left = find(anchor), 8 + len(data) // _MANY
             while at >= 0:
                 for needle, offset in placed:
                     if at >= offset and data.startswith(needle, at - offset):
                         return True
                 left -= 1
                 if not left:  # it is not so rare in this text
-                    if any(needle in data for needle, _ in placed):
+                    if any(find(needle) >= 0 for needle, _ in placed):
                         return True
                     break
                 at = find(anchor, at + 1)

@@ -13,10 +13,12 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import Literal
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from custody import needles
 from custody.exchange import Headers, parse_json
+from custody.headers import Remembered
 
 MASK = "[REDACTED]"
 
@@ -66,6 +68,8 @@ RESPONSE_HEADERS = frozenset(
 )
 RESPONSE_HEADER_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-amzn-bedrock-", "x-custody-")
 
+_ADDRESSES = ("location", "x-goog-upload-url")  # a signed address is a credential
+
 QUERY = frozenset(
     "api-version alt limit after after_id before before_id order include include[] model purpose stream "
     "starting_after version beta page pagesize $alt upload_protocol".split()
@@ -105,12 +109,11 @@ _PATTERNS: tuple[tuple[bytes, bytes], ...] = (
 def _ending_in(last: bytes) -> re.Pattern[bytes]:
     """The patterns whose prefix ends in this byte, as one that begins with it: much text is passed over fast, and
     words such as "risk-adjusted" are told from keys at once. It says that there is a match, not where."""
-    found = [
-        b"(?<=%b)%b" % (re.escape(prefix), pattern.removeprefix(re.escape(prefix)))
-        for prefix, pattern in _PATTERNS
-        if prefix.endswith(last)
-    ]
-    return re.compile(re.escape(last) + b"(?:%b)" % b"|".join(found), re.DOTALL)
+    ours = [(prefix, pattern) for prefix, pattern in _PATTERNS if prefix.endswith(last)]
+    found = [b"(?<=%b)%b" % (re.escape(prefix), pattern.removeprefix(re.escape(prefix))) for prefix, pattern in ours]
+    # One look at the byte before tells that it is none of them, nearly always.
+    first = b"%b(?<=[%b]%b)" % (re.escape(last), re.escape(b"".join(p[-2:-1] for p, _ in ours)), re.escape(last))
+    return re.compile(first + b"(?:%b)" % b"|".join(found), re.DOTALL)
 
 
 _DASHED, _UNDERSCORED = _ending_in(b"-").search, _ending_in(b"_").search
@@ -183,11 +186,12 @@ class Redactor:
         """Remember the credentials that a request carries: what stands under a name of one, and what looks
         like one under any other name that is not stored."""
         values: list[str] = []
-        for name, value in headers:
+        # A client's headers are nearly always those of its last request.
+        for name, value in () if self._examined.issuperset(headers) else headers:
             if (name, value) in self._examined:
                 continue
             self._examined.add((name, value))
-            if _allowed(name, REQUEST_HEADERS, REQUEST_HEADER_PREFIXES) or name.lower() in _PASSING:
+            if _in_requests[name] or name.lower() in _PASSING:
                 continue
             parts = [value, *re.split(r"[\s;,]+", value), *(p.partition("=")[2] for p in re.split(r"[;,]\s*", value))]
             parts += _basic(value)
@@ -213,7 +217,8 @@ class Redactor:
     def learn_json(self, body: object) -> None:
         """The same for a body that is parsed already."""
         try:
-            values = list(_body_secrets(body))
+            values: list[str] = []
+            _gather(body, "", values)
         except RecursionError:
             return
         if values:
@@ -267,15 +272,15 @@ class Redactor:
 
 def request_headers(headers: Headers) -> list[list[str]]:
     """The request headers that may be stored, in order."""
-    return [[k, v] for k, v in headers if _allowed(k, REQUEST_HEADERS, REQUEST_HEADER_PREFIXES)]
+    return [[name, value] for name, value in headers if _in_requests[name]]
 
 
 def response_headers(headers: Headers) -> list[list[str]]:
     """The response headers that may be stored, in order."""
     return [
-        [k, url(v) if k.lower() in ("location", "x-goog-upload-url") else v]  # a signed address is a credential
-        for k, v in headers
-        if _allowed(k, RESPONSE_HEADERS, RESPONSE_HEADER_PREFIXES)
+        [name, url(value) if stored == "masked" else value]
+        for name, value in headers
+        if (stored := _in_responses[name]) is not None
     ]
 
 
@@ -291,30 +296,33 @@ def url(value: str) -> str:
     return parts._replace(netloc=host, query=query, fragment="").geturl()
 
 
-def _body_secrets(value: object, name: str = "") -> Iterator[str]:
-    """Strings below a name of a credential, or below ``headers``, and what URLs carry of one."""
+def _gather(value: object, name: str, found: list[str]) -> None:
+    """Add the strings below a name of a credential, or below ``headers``, and what URLs carry of one, in their order.
+
+    ``name``: that of the credential below which ``value`` stands, or an empty string.
+    """
     if isinstance(value, dict):
         if value.get("type") in _SCHEMA:  # it describes such a value
             name = ""
         for key, inner in value.items():
-            if not isinstance(inner, (dict, list)) and not isinstance(inner, str):
-                continue
-            named = _named(str(key)) or (name and _NO_CREDENTIAL.search(str(key)))
-            yield from _body_secrets(inner, str(key) if named else name)
+            if isinstance(inner, str):
+                below = name if not _named[key] and not (name and _NO_CREDENTIAL.search(key)) else key
+                if below or "://" in inner[:16]:  # as nearly no text is
+                    _gather(inner, below, found)
+            elif isinstance(inner, (dict, list)):
+                _gather(inner, name if not _named[key] and not (name and _NO_CREDENTIAL.search(key)) else key, found)
     elif isinstance(value, list):
         for inner in value:
-            yield from _body_secrets(inner, name)
+            _gather(inner, name, found)
     elif isinstance(value, str):
         if name and not _NO_CREDENTIAL.search(name):
-            yield value
-            yield from (part for part in value.split() if len(part) >= 8)
+            found.append(value)
+            found.extend(part for part in value.split() if len(part) >= 8)
         if "://" in value[:16]:
-            yield from _url_secrets(value)
+            found.extend(_url_secrets(value))
 
 
-@lru_cache(maxsize=1024)
-def _named(key: str) -> bool:
-    return _BODY_NAME.search(key) is not None
+_named: Remembered[str, bool] = Remembered(lambda key: _BODY_NAME.search(key) is not None)
 
 
 def _url_secrets(address: str) -> Iterator[str]:
@@ -351,11 +359,22 @@ def _mask_assigned(found: re.Match[str]) -> str:
     return f"{found[1]}={MASK}" if _SECRET_NAME.search(found[1]) else found[0]
 
 
-@lru_cache(maxsize=1024)
-@lru_cache(maxsize=1024)
-def _allowed(name: str, names: frozenset[str], prefixes: tuple[str, ...]) -> bool:
+def _request_header(name: str) -> bool:
+    """Whether it may be stored."""
     name = name.lower()
-    return name in names or name.startswith(prefixes)
+    return name in REQUEST_HEADERS or name.startswith(REQUEST_HEADER_PREFIXES)
+
+
+def _response_header(name: str) -> Literal["as it is", "masked"] | None:
+    """How it may be stored."""
+    name = name.lower()
+    if name not in RESPONSE_HEADERS and not name.startswith(RESPONSE_HEADER_PREFIXES):
+        return None
+    return "masked" if name in _ADDRESSES else "as it is"
+
+
+_in_requests = Remembered(_request_header)
+_in_responses = Remembered(_response_header)
 
 
 def _looks_secret(value: str) -> bool:

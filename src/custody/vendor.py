@@ -118,6 +118,10 @@ class OpenCall(Protocol):
     def deferred(self, resolve: Callable[[], Any]) -> str:
         """See ``defer``."""
 
+    @property
+    def defers(self) -> bool:
+        """Whether a credential was deferred in it."""
+
     def resolver(self, name: str) -> Callable[[], Any]:
         """What a placeholder stands for."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import click
 
 log = logging.getLogger("custody")
+
+Function = Callable[[Any], Any]
 
 _collected: ContextVar[list[HookFailure] | None] = ContextVar("custody_hook_failures", default=None)
 
@@ -81,7 +84,7 @@ class PluginManager:
         self.on_failure: Callable[[HookFailure], None] = lambda failure: None
         self._pm = _Registry(PROJECT)
         self._logged: set[tuple[str, str]] = set()
-        self._implementations: dict[str, list[_Implementation]] = {}
+        self._implementations: dict[tuple[str, str | None], list[tuple[str, Function]]] = {}
         self._trace = bool(os.environ.get("CUSTODY_TRACE_PLUGINS"))
         for spec in SPECS:
             self._pm.add_hookspecs(spec)
@@ -109,18 +112,18 @@ class PluginManager:
 
     def claim_exchange(self, request: RequestHead) -> Claim | None:
         # A library that speaks to many vendors takes what no vendor's own plugin knows.
-        claim = self._ask_quietly("claim_exchange", last=request.through, request=request)
+        claim = self._ask_quietly("claim_exchange", request, last=request.through)
         return claim if isinstance(claim, Claim) else None
 
     def session_opened(self, session: Record) -> None:
-        self._notify("session_opened", session=session)
+        self._notify("session_opened", session)
 
     def before_send(
         self, identity: Identity, request: RequestHead, labels: Mapping[str, Any], body: bytes
     ) -> Replay | None:
         try:
             return self._ask(  # type: ignore[no-any-return]
-                "before_send", may_refuse=True, identity=identity, request=request, labels=labels, body=body
+                "before_send", (identity, request, labels, body), may_refuse=True
             )
         except CustodyError:
             raise
@@ -130,48 +133,48 @@ class PluginManager:
             return None
 
     def reconcile_call(self, doubt: Doubt) -> Questions | None:
-        questions = self._ask_quietly("reconcile_call", doubt=doubt)
+        questions = self._ask_quietly("reconcile_call", doubt)
         return questions if isinstance(questions, Generator) else None
 
     def check_budget(self, identity: Identity, request: RequestHead, exchange: Exchange) -> None:
-        self._notify("check_budget", may_refuse=True, identity=identity, request=request, exchange=exchange)
+        self._notify("check_budget", (identity, request, exchange), may_refuse=True)
 
     def extract_forensics(self, exchange: Exchange) -> list[Forensics]:
-        found = self._notify("extract_forensics", exchange=exchange)
+        found = self._notify("extract_forensics", exchange)
         return [forensics for _, forensics in found if isinstance(forensics, Forensics)]
 
     def price_call(self, forensics: Forensics, operation: str, exchange: Exchange) -> Price | None:
-        price = self._ask_quietly("price_call", forensics=forensics, operation=operation, exchange=exchange)
+        price = self._ask_quietly("price_call", (forensics, operation, exchange))
         return price if isinstance(price, Price) else None
 
     def exchange_durable(self, exchange: Exchange, record: Record) -> None:
-        self._notify("exchange_durable", exchange=exchange, record=record)
+        self._notify("exchange_durable", (exchange, record))
 
     def session_closed(self, session: Record) -> None:
-        self._notify("session_closed", session=session)
+        self._notify("session_closed", session)
 
     def stage_started(self, session: Record, stage: str) -> None:
-        self._notify("stage_started", session=session, stage=stage)
+        self._notify("stage_started", (session, stage))
 
     def stage_completed(self, session: Record, stage: str) -> None:
-        self._notify("stage_completed", session=session, stage=stage)
+        self._notify("stage_completed", (session, stage))
 
     def state_codecs(self) -> list[Codec]:
         found = [codec for _, codecs in self._notify("state_codecs") for codec in codecs]
         return [codec for codec in found if isinstance(codec, Codec)]
 
     def state_save(self, session: Record, name: str, state: bytes) -> bool:
-        return bool(self._ask_quietly("state_save", session=session, name=name, state=state))
+        return bool(self._ask_quietly("state_save", (session, name, state)))
 
     def state_load(self, session: Record, name: str) -> bytes | None:
-        return self._ask_quietly("state_load", session=session, name=name)  # type: ignore[no-any-return]
+        return self._ask_quietly("state_load", (session, name))  # type: ignore[no-any-return]
 
     def resumed(self, session: Record, report: Record) -> None:
-        self._notify("resumed", session=session, report=report)
+        self._notify("resumed", (session, report))
 
     def open_storage(self, url: str, *, create: bool) -> Storage:
         """Raises PluginError where no plugin knows the URL's scheme, else the plugin's own error."""
-        storage: Storage | None = self._ask("open_storage", may_refuse=True, url=url, create=create)
+        storage: Storage | None = self._ask("open_storage", (url, create), may_refuse=True)
         if storage is None:
             scheme = url.partition("://")[0] if "://" in url else "local paths"
             raise PluginError(f"{url}: no plugin opens {scheme}; see 'custody plugins'")
@@ -181,21 +184,18 @@ class PluginManager:
         return [pattern for _, patterns in self._notify("redaction_patterns") for pattern in patterns]
 
     def register_commands(self, cli: click.Group) -> None:
-        self._notify("register_commands", cli=cli)
+        self._notify("register_commands", cli)
 
     # -- the two manners ------------------------------------------------------------------------------
 
     # ``may_refuse``: before money is spent a CustodyError is a word to the user; afterwards it is a failure
     # like any other, because it would reach the SDK as one of its transport's and be tried again.
 
-    def _ask(self, hook: str, *, may_refuse: bool = False, last: str | None = None, **arguments: Any) -> Any:
-        first_error: Exception | None = None
-        order = self._implementations.get(hook) or self._order(hook)
-        for plugin, function, names, only in sorted(order, key=lambda i: i.plugin == last) if last else order:
+    def _ask(self, hook: str, given: Any, *, may_refuse: bool = False, last: str | None = None) -> Any:
+        order, first_error = self._implementations.get((hook, last)), None
+        for plugin, function in order if order is not None else self._ordered(hook, last):
             try:
-                result = function(arguments[only]) if only else function(*[arguments[name] for name in names])
-                if self._trace:
-                    self._show(plugin, hook, result)
+                result = function(given)
             except Exception as error:
                 if may_refuse and isinstance(error, CustodyError):
                     raise
@@ -208,22 +208,20 @@ class PluginManager:
             raise first_error
         return None
 
-    def _ask_quietly(self, hook: str, *, last: str | None = None, **arguments: Any) -> Any:
+    def _ask_quietly(self, hook: str, given: Any, last: str | None = None) -> Any:
         """Ask in the middle of the user's call, where nobody's error may surface."""
         try:
-            return self._ask(hook, last=last, **arguments)
+            return self._ask(hook, given, last=last)
         except Exception:
             if self.raise_errors:
                 raise
             return None
 
-    def _notify(self, hook: str, *, may_refuse: bool = False, **arguments: Any) -> list[tuple[str, Any]]:
-        results = []
-        for plugin, function, names, only in self._implementations.get(hook) or self._order(hook):
+    def _notify(self, hook: str, given: Any = (), *, may_refuse: bool = False) -> list[tuple[str, Any]]:
+        order, results = self._implementations.get((hook, None)), []
+        for plugin, function in order if order is not None else self._ordered(hook):
             try:
-                result = function(arguments[only]) if only else function(*[arguments[name] for name in names])
-                if self._trace:
-                    self._show(plugin, hook, result)
+                result = function(given)
             except Exception as error:
                 if may_refuse and isinstance(error, CustodyError):
                     raise
@@ -245,16 +243,24 @@ class PluginManager:
                 raise
             return None
 
-    def _order(self, hook: str) -> list[_Implementation]:
-        found = self._implementations.get(hook)
-        if found is None:
-            caller = getattr(self._pm.hook, hook)
-            found = [_made(i) for i in reversed(caller.get_hookimpls()) if not (i.hookwrapper or i.wrapper)]
-            self._implementations[hook] = found
-        return found
+    def _ordered(self, hook: str, last: str | None = None) -> list[tuple[str, Function]]:
+        """Who implements a hook, and how; the plugin ``last`` at the end. Found out once."""
+        caller = getattr(self._pm.hook, hook)
+        found = [i for i in reversed(caller.get_hookimpls()) if not (i.hookwrapper or i.wrapper)]
+        found.sort(key=lambda i: i.plugin_name == last)
+        order = [(i.plugin_name, _given(i.function, i.argnames, caller.spec.argnames)) for i in found]
+        if self._trace:
+            order = [(plugin, self._shown(plugin, hook, function)) for plugin, function in order]
+        self._implementations[hook, last] = order
+        return order
 
-    def _show(self, plugin: str, hook: str, result: Any) -> None:
-        print(f"custody: {plugin}.{hook} -> {_short(result)}", file=sys.stderr)
+    def _shown(self, plugin: str, hook: str, function: Function) -> Function:
+        def shown(given: Any) -> Any:
+            result = function(given)
+            print(f"custody: {plugin}.{hook} -> {_short(result)}", file=sys.stderr)
+            return result
+
+        return shown
 
     def _failed(self, plugin: str, hook: str, error: Exception) -> None:
         failure = HookFailure(plugin, hook, type(error).__name__)
@@ -282,18 +288,18 @@ class PluginManager:
             plugin.state, plugin.problem = "broken", f"{plugin.name} cannot be registered: {error}"
 
 
-class _Implementation(NamedTuple):
-    """What a plugin does for a hook. ``only``: the argument's name, where it takes one."""
-
-    plugin: str
-    function: Callable[..., Any]
-    names: tuple[str, ...]
-    only: str | None
-
-
-def _made(known: Any) -> _Implementation:
-    names = tuple(known.argnames)
-    return _Implementation(known.plugin_name, known.function, names, names[0] if len(names) == 1 else None)
+def _given(function: Callable[..., Any], names: Sequence[str], of: Sequence[str]) -> Function:
+    """``function``, which takes the arguments ``names``, as one that is given all of a hook's (``of``): a tuple, or the
+    argument itself where there is only one."""
+    if not names:
+        return lambda given: function()
+    if len(of) == 1:
+        return function
+    if len(names) == 1:
+        place = of.index(names[0])
+        return lambda given: function(given[place])
+    pick = itemgetter(*map(of.index, names))
+    return lambda given: function(*pick(given))
 
 
 def _short(value: object) -> str:

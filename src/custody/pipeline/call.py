@@ -105,6 +105,10 @@ class LogicalCall:
     def deferred(self, resolve: Callable[[], Any]) -> str:
         return self._deferred.add(resolve)
 
+    @property
+    def defers(self) -> bool:
+        return bool(self._deferred)
+
     def resolver(self, name: str) -> Callable[[], Any]:
         return self._deferred.resolver(name)
 

@@ -44,15 +44,14 @@ def stored_request(exchange: Exchange, canonical: dict[str, Any], secret: bytes,
     """
     request = exchange.request
     stored = redact.request_headers(request.headers)
-    shown = {name.lower() for name, _ in stored}
+    unstored = [pair for pair in canonical.get("headers", ()) if pair not in stored]
+    shown = {name.lower() for name, _ in stored} if unstored else ()
     return {
         "method": request.method,
         "url": redact.url(request.url),
         "transport": exchange.transport,
         "headers": stored,
-        "header_digests": {
-            name: header_digest(secret, value) for name, value in canonical.get("headers", ()) if name not in shown
-        },
+        "header_digests": {name: header_digest(secret, value) for name, value in unstored if name not in shown},
         "body": lines.pack(redactor.blanked(exchange.request_body)),
     }
 

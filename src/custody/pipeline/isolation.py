@@ -21,12 +21,13 @@ def isolated(method: F) -> F:
     """
 
     @functools.wraps(method)
-    def guarded(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            return method(self, *args, **kwargs)
+            return method(*args, **kwargs)
         except CustodyError:
             raise
         except Exception as error:
+            self = args[0]
             if self.hooks.raise_errors:
                 raise
             self.damaged = True

@@ -22,7 +22,7 @@ from typing import Any
 from custody.exchange import Ack, Headers, RequestHead, ResponseHead, Turn, WireHandler, is_event_stream
 from custody.seam.aiohttp_response import multidict, readers, replayed
 from custody.seam.patching import Patches
-from custody.seam.wire import afill, ending_of, inside, ready, settle
+from custody.seam.wire import afill, ending_of, inside, ready, settle, text_of
 
 
 def install(patches: Patches, handler: WireHandler) -> None:
@@ -119,7 +119,7 @@ class _Asked:
             return None
         if "websocket" in headers.get("upgrade", "").lower():
             return None
-        given = tuple((str(name), str(value)) for name, value in headers.items())
+        given = tuple([(str(name), str(value)) for name, value in headers.items()])
         shown = given
         skipped = {str(name).lower() for name in kwargs.get("skip_auto_headers") or ()}
         if "accept" not in headers and "accept" not in skipped:
@@ -212,7 +212,7 @@ class _Collected:
 def _attach(module: ModuleType, turn: Turn, response: Any, *, decodes: bool) -> Ack | None:
     """Put the tee before the response's bytes. A response that has none is recorded at once."""
     version = response.version
-    headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.raw_headers)
+    headers = text_of(response.raw_headers)
     http = f"HTTP/{version.major}.{version.minor}" if version is not None else ""
     head = ResponseHead(response.status, response.reason or "", http, headers)
     decoded = decodes and bool(head.header("content-encoding"))

@@ -20,7 +20,7 @@ from typing import Any
 from custody.errors import CustodyError, ReplayExhausted
 from custody.exchange import Ack, Asking, Headers, Replay, RequestHead, ResponseHead, Turn, WireHandler
 from custody.seam.patching import Patches
-from custody.seam.wire import CLAIM_PAUSE, afill, ending_of, fill, inside, left, ready, settle
+from custody.seam.wire import CLAIM_PAUSE, afill, ending_of, fill, inside, left, ready, settle, text_of
 
 MODULES = ("httpx", "httpx2")
 
@@ -356,4 +356,4 @@ def _head(request: Any) -> RequestHead:
 
 
 def _pairs(headers: Any) -> Headers:
-    return tuple([(k.decode("latin-1"), v.decode("latin-1")) for k, v in headers.raw])
+    return text_of(headers.raw)

@@ -106,7 +106,7 @@ def _fill(request: Any, filled: Headers | None) -> None:
 
 
 def _pairs(headers: Any) -> Headers:
-    return tuple((_text(name), _text(value)) for name, value in headers.items())
+    return tuple([(_text(name), _text(value)) for name, value in headers.items()])
 
 
 def _text(value: Any) -> str:

@@ -8,13 +8,14 @@ import contextvars
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from custody.credentials import PLACEHOLDER, PREFIX
+from custody.credentials import PLACEHOLDER
 from custody.errors import Abort, CustodyError
 from custody.exchange import Ending, Headers, Turn
+from custody.headers import decoded
 from custody.vendor import current
 from custody.vendor import inside as inside
 
@@ -93,6 +94,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
+def text_of(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers as they travelled, as text."""
+    return tuple([(decoded[name], value.decode("latin-1")) for name, value in raw])
+
+
 def fill(headers: Headers) -> Headers | None:
     """``headers`` with their deferred credentials; None where there are none to fill.
 
@@ -123,7 +129,7 @@ async def afill(headers: Headers) -> Headers | None:
 
 def _waiting(headers: Headers) -> Iterator[tuple[str, Any]]:
     call = current.get()
-    if call is None or PREFIX not in "\n".join([value for _, value in headers]):
+    if call is None or not call.defers:
         return
     for _, value in headers:
         for name in PLACEHOLDER.findall(value):
