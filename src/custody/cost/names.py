@@ -117,7 +117,14 @@ _ROUTED = {
 
 def model(vendor: str, name: Any) -> str | None:
     """A model's name in lower case, without the path or the router's prefix that it was asked for by."""
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str):
+        return None
+    return _model(vendor, name) if len(name) <= 100 else _model.__wrapped__(vendor, name)
+
+
+@lru_cache(maxsize=1024)
+def _model(vendor: str, name: str) -> str | None:
+    if not name.strip():
         return None
     short = _PREFIX.sub("", name.strip()).lower()
     for prefix in _ROUTED.get(vendor, ()) * 2:

@@ -10,11 +10,13 @@ from custody.cost.usage.counts import Counted, count, unknown_fields
 
 _KINDS = {"TEXT": "", "DOCUMENT": "", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
 _BY_NUMBER = {"1": "TEXT", "2": "IMAGE", "3": "VIDEO", "4": "AUDIO", "5": "DOCUMENT"}  # of the protocol buffer
-_KNOWN = (
-    "promptTokenCount cachedContentTokenCount toolUsePromptTokenCount candidatesTokenCount thoughtsTokenCount "
-    "responseTokenCount totalTokenCount promptTokensDetails cacheTokensDetails toolUsePromptTokensDetails "
-    "candidatesTokensDetails responseTokensDetails trafficType serviceTier billablePromptUsage tokenCount"
-).split()
+_KNOWN = frozenset(
+    (
+        "promptTokenCount cachedContentTokenCount toolUsePromptTokenCount candidatesTokenCount thoughtsTokenCount "
+        "responseTokenCount totalTokenCount promptTokensDetails cacheTokensDetails toolUsePromptTokensDetails "
+        "candidatesTokensDetails responseTokensDetails trafficType serviceTier billablePromptUsage tokenCount"
+    ).split()
+)
 _INTERACTIONS = {
     "total_input_tokens": "promptTokenCount",
     "total_cached_tokens": "cachedContentTokenCount",
@@ -83,4 +85,4 @@ def _kinds(raw: dict[str, Any], name: str, whole: int, other: str = "") -> dict[
 
 
 def _camel(name: str) -> str:
-    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+    return name if "_" not in name else re.sub(r"_([a-z])", lambda match: match[1].upper(), name)

@@ -32,6 +32,7 @@ _KNOWN_OUTSIDE = frozenset(
 )
 _SECONDS = ("seconds", "audio_seconds", "duration_seconds", "duration", "prompt_audio_seconds")
 _CHARACTERS = ("input_characters", "characters", "character_count")
+_OTHER_UNITS = frozenset((*_SECONDS, *_CHARACTERS, "pages_processed"))
 _FIELDS = tuple((kind, f"{kind}_tokens") for kind in MODALITIES)
 _AT_TOP = frozenset((*_KNOWN, *_INSIDE, *_OUTSIDE, *_SECONDS, *_CHARACTERS))
 _NO_OUTPUT = ("embeddings", "rerank", "moderations")
@@ -40,7 +41,7 @@ _NO_OUTPUT = ("embeddings", "rerank", "moderations")
 def read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     """Raises ``Unpriced`` where usage is missing or does not add up."""
     counted = Counted()
-    if _other_units(raw, counted):
+    if not _OTHER_UNITS.isdisjoint(raw) and _other_units(raw, counted):
         return counted
     given = count(raw, "prompt_tokens", "input_tokens")
     made = count(raw, "completion_tokens", "output_tokens")
@@ -62,7 +63,7 @@ def read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     counted.unknown += unknown_fields(raw, _AT_TOP)
     counted.unknown += unknown_fields(inside, _KNOWN_INSIDE, "input.")
     counted.unknown += unknown_fields(outside, _KNOWN_OUTSIDE, "output.")
-    if count(raw, "num_sources_used"):
+    if "num_sources_used" in raw and count(raw, "num_sources_used"):
         counted.unknown.append("num_sources_used")
     return counted
 
@@ -96,14 +97,16 @@ def _input(raw: dict[str, Any], inside: dict[str, Any], given: int, counted: Cou
     cached = count(inside, "cached_tokens")
     if cached is None:
         cached = count(raw, "cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens") or 0
-    missed = count(raw, "prompt_cache_miss_tokens")
+    missed = count(raw, "prompt_cache_miss_tokens") if "prompt_cache_miss_tokens" in raw else None
     if missed is not None and cached + missed != given:
         raise Unpriced("usage_inconsistent", "cache hits and misses are not the input")
-    written = count(inside, "cache_write_tokens") or 0
+    written = (count(inside, "cache_write_tokens") or 0) if "cache_write_tokens" in inside else 0
     cached_details = part(inside, "cached_tokens_details")
     rest = given - cached - written
     uncached_text = cached
     for kind, field in _FIELDS:
+        if field not in inside and field not in cached_details:
+            continue
         if _none(inside.get(field)) and _none(cached_details.get(field)):
             continue
         tokens = count(inside, field) or 0
@@ -123,7 +126,7 @@ def _input(raw: dict[str, Any], inside: dict[str, Any], given: int, counted: Cou
 def _output(outside: dict[str, Any], made: int, reasoning: int, counted: Counted) -> None:
     rest = made - reasoning
     for kind, field in _FIELDS:
-        if _none(outside.get(field)):
+        if field not in outside or _none(outside[field]):
             continue
         tokens = count(outside, field) or 0
         counted.add(f"output_{kind}", tokens)
@@ -138,7 +141,7 @@ def _none(value: Any) -> bool:
 
 def _text_is(details: dict[str, Any], whole: int) -> None:
     """Where text is counted as well, the kinds are the whole."""
-    text = count(details, "text_tokens")
+    text = count(details, "text_tokens") if "text_tokens" in details else None
     if not text:
         return
     kinds = sum(count(details, f"{kind}_tokens") or 0 for kind in MODALITIES)
