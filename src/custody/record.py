@@ -220,11 +220,12 @@ def plain_numbers(value: Any, depth: int = 8) -> Any:
     if type(value) is int:
         return value
     if isinstance(value, dict) and depth:
-        counts = _INT.issuperset(map(type, value.values())) and _STR.issuperset(map(type, value))
-        if counts and len(max(value, key=len, default="")) <= 64:
-            return dict(value)
-        kept = {str(k)[:64]: v if type(v) is int else plain_numbers(v, depth - 1) for k, v in value.items()}
-        return {k: v for k, v in kept.items() if v is not None}
+        kept = dict(value)
+        if not _INT.issuperset(map(type, value.values())):
+            kept = {k: v if type(v) is int else plain_numbers(v, depth - 1) for k, v in value.items()}
+        if not (_STR.issuperset(map(type, kept)) and len(max(kept, key=len, default="")) <= 64):
+            kept = {str(k)[:64]: v for k, v in kept.items()}
+        return {k: v for k, v in kept.items() if v is not None} if None in kept.values() else kept
     if isinstance(value, list) and depth:
         return [plain_numbers(v, depth - 1) for v in value[:64]]
     if isinstance(value, str):

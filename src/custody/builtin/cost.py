@@ -28,7 +28,7 @@ class Plugin:
 def as_price(made: cost.CostRecord) -> Price:
     """A record of ``custody.cost`` as the hook answers it."""
     usd = Decimal(made["cost_usd"]) if made["cost_usd"] is not None else None
-    details = {name: made[name] for name in ("resolved", "items", "source")}
+    details = {"resolved": made["resolved"], "items": made["items"], "source": made["source"]}
     return Price(usd, made["reason"], _evidence(made), made["status"], details)
 
 

@@ -15,9 +15,10 @@ READ = frozenset(
 )
 """What the rules read of a body besides its usage."""
 
-_USAGES = ("usage", "usageMetadata", "usage_metadata")
-_KEPT = READ.union(_USAGES)
-_INSIDE = ("response", "message", "delta")
+_IN_ORDER = ("usage", "usageMetadata", "usage_metadata")
+_USAGES = frozenset(_IN_ORDER)
+_KEPT = READ | _USAGES
+_INSIDE = frozenset(("response", "message", "delta"))
 
 
 class Known(NamedTuple):
@@ -29,7 +30,9 @@ class Known(NamedTuple):
 
 def known_of(vendor: str | None, usage: Any, response: Any) -> Known:
     """Of a stream's events, later statements win: vendors' counts are cumulative."""
-    body = _body(_plain(response))
+    body = dict(response) if type(response) is dict else _body(_plain(response))
+    if type(usage) is dict and usage and _USAGES.isdisjoint(usage):
+        return Known(usage, body)
     stated = _plain(usage)
     if isinstance(stated, list):
         stated = _merged([part for part in stated if isinstance(part, dict)])
@@ -41,7 +44,7 @@ def known_of(vendor: str | None, usage: Any, response: Any) -> Known:
 
 
 def _usage_in(body: dict[str, Any]) -> dict[str, Any]:
-    for inner in map(body.get, _USAGES):
+    for inner in map(body.get, _IN_ORDER):
         if isinstance(inner, dict):
             return inner
     return {}
@@ -54,8 +57,6 @@ def headers_of(headers: Any) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    if type(value) is dict or value is None:
-        return value
     if isinstance(value, (str, bytes)):
         try:
             return json.loads(value, parse_float=Decimal)
@@ -80,10 +81,10 @@ def _body(response: Any) -> dict[str, Any]:
 def _take(merged: dict[str, Any], event: dict[str, Any]) -> None:
     """One event of a stream."""
     _take_part(merged, event)
-    for name in _INSIDE:
-        part = event.get(name)
-        if isinstance(part, dict):
-            _take_part(merged, part)
+    if not _INSIDE.isdisjoint(event):
+        for part in event.get("response"), event.get("message"), event.get("delta"):
+            if isinstance(part, dict):
+                _take_part(merged, part)
     if "type" in event and event["type"] in ("content_block_start", "content_block_delta"):
         content = merged.get("content")
         if not isinstance(content, list) or not content:

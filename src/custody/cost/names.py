@@ -62,6 +62,11 @@ def vendor(name: Any) -> str | None:
     """The vendor by any of its usual names."""
     if not isinstance(name, str):
         return None
+    return _vendor(name) if len(name) <= 100 else _vendor.__wrapped__(name)
+
+
+@lru_cache(maxsize=1024)
+def _vendor(name: str) -> str | None:
     return _BY_NAME.get(squeezed(name))
 
 

@@ -21,16 +21,6 @@ from custody.cost.usage.counts import Counted
 _WORKED_OUT = frozenset(("azure", "bedrock", "openrouter", "perplexity"))
 """Vendors whose rules look at more than is asked here."""
 
-_READ: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "anthropic": (("service_tier", "speed", "inference_geo"), ("service_tier", "speed", "inference_geo"), ()),
-    "google": (("serviceTier", "service_tier"), (), ("x-gemini-service-tier",)),
-    "vertexai": (
-        ("trafficType", "traffic_type", "service_tier", "speed", "inference_geo"), (), ("x-gemini-service-tier",),
-    ),
-}  # fmt: skip
-"""The words that a vendor's rules read: of the usage object, of the answer, of the headers."""
-
-_OTHERS = ((), ("service_tier",), ())
 _WORDS = frozenset((str, type(None)))
 _RUNS = frozenset(("iterations", "server_tool_use"))
 _GROUNDED = frozenset(("groundingMetadata", "grounding_metadata"))
@@ -75,7 +65,7 @@ class Quote:
             for line, count in zip(self.lines, counted.classes.values(), strict=True):
                 amount = EXACT.divide(EXACT.multiply(count, line.rate), line.per)
                 usd = EXACT.add(usd, amount)
-                items.append({**line.fields, "count": plain(count), "usd": plain(amount)})
+                items.append({**line.fields, "count": f"{count:f}", "usd": plain(amount)})
         except Inexact:
             return None
         made = _copied(self.bill)
@@ -99,13 +89,7 @@ def key(call: Call, counts: list[Counted], rates: UserRates | None) -> Hashable 
     """By what such bills are alike; None for one that has to be worked out."""
     if call.vendor in _WORKED_OUT or len(counts) != 1 or counts[0].model is not None:
         return None
-    of_usage, of_answer, of_headers = _READ.get(call.vendor, _OTHERS)
-    words = (
-        call.tier,
-        *map(call.usage.get, of_usage),
-        *map(call.response.get, of_answer),
-        *map(call.headers.get, of_headers),
-    )
+    words = _SAID.get(call.vendor, _said)(call)
     if not _WORDS.issuperset(map(type, words)) or not counts[0].classes.keys() <= units.TOKENS:
         return None
     if not (_RUNS.isdisjoint(call.usage) and _CONTENT.isdisjoint(call.response)) and _may_bill_more(call):
@@ -114,6 +98,31 @@ def key(call: Call, counts: list[Counted], rates: UserRates | None) -> Hashable 
         call.vendor, call.operation, call.model, call.when.day, words, call.region, call.batch,
         tuple(counts[0].classes), rates.sha256 if rates is not None else None,
     )  # fmt: skip
+
+
+def _said(call: Call) -> tuple[Any, ...]:
+    """The words that the rules of most vendors read."""
+    return call.tier, call.response.get("service_tier")
+
+
+def _said_by_anthropic(call: Call) -> tuple[Any, ...]:
+    usage, answer = call.usage.get, call.response.get
+    return (
+        call.tier, usage("service_tier"), usage("speed"), usage("inference_geo"),
+        answer("service_tier"), answer("speed"), answer("inference_geo"),
+    )  # fmt: skip
+
+
+def _said_by_google(call: Call) -> tuple[Any, ...]:
+    """Claude's on Vertex AI included."""
+    usage = call.usage.get
+    return (
+        call.tier, call.headers.get("x-gemini-service-tier"), usage("serviceTier"), usage("service_tier"),
+        usage("trafficType"), usage("traffic_type"), usage("speed"), usage("inference_geo"),
+    )  # fmt: skip
+
+
+_SAID = {"anthropic": _said_by_anthropic, "google": _said_by_google, "vertexai": _said_by_google}
 
 
 def _may_bill_more(call: Call) -> bool:

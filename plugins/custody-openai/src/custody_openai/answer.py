@@ -130,6 +130,7 @@ def _has_tool_items(items: list[dict[str, Any]]) -> bool:
 def _streamed(exchange: Exchange) -> Answer:
     answer = Answer(prefix="chunk.")
     choices: dict[int, _Choice] = {}
+    after: list[dict[str, Any]] = []  # the last event with a whole response in it
     for event in exchange.event_json():
         if not _TELLING.isdisjoint(event):
             kind = event.get("type")
@@ -137,20 +138,32 @@ def _streamed(exchange: Exchange) -> Answer:
                 answer.error = True
             if isinstance(event.get("response"), dict):
                 answer.body, answer.prefix = event["response"], f"event {str(kind)[:64]}.response."
+                after.clear()
                 continue
-        for name in _WHOLE.intersection(event):
-            value = event[name]
-            if value is not None and value != "":  # Azure's first chunk has empty ones
-                answer.body[name] = value
+        after.append(event)
         for part in event["choices"] if isinstance(event.get("choices"), list) else ():
             if isinstance(part, dict):
                 index = part.get("index")
                 _add_delta(choices, index if isinstance(index, int) else 0, part)
+    answer.body.update(_last(after))
     if answer.body.get("object") == "response":
         _judge_response(answer)
     elif choices or exchange.claim.operation in _COMPLETIONS:
         _judge_choices(answer, list(choices.values()))
     return answer
+
+
+def _last(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each top-level field what the last event says that says anything: Azure's first chunk has empty ones."""
+    found: dict[str, Any] = {}
+    missing = _WHOLE
+    for event in reversed(events):
+        for name in missing.intersection(event):
+            value = event[name]
+            if value is not None and value != "":
+                found[name] = value
+                missing = missing - {name}
+    return found
 
 
 def _add_delta(choices: dict[int, _Choice], index: int, part: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from custody.plugin import RequestHead
 
@@ -48,31 +49,33 @@ class Host(NamedTuple):
 
 def name(request: RequestHead) -> Host:
     """The vendor at a request's host."""
-    parts = request.parts
-    return _named(parts.netloc, (parts.hostname or "").lower(), parts.port)
+    return _named(request.parts.netloc.rpartition("@")[2])
 
 
 @lru_cache(maxsize=256)
-def _named(netloc: str, host: str, port: int | None) -> Host:
+def _named(netloc: str) -> Host:
+    parts = urlsplit(f"//{netloc}")
+    host = (parts.hostname or "").lower()
     for suffix, vendor in _BY_SUFFIX.items():
         if host == suffix or host.endswith("." + suffix):
             return Host(vendor, True)
     for pattern, vendor in _SERVES_TOO:
         if pattern.fullmatch(host):
             return Host(vendor, False)
-    if port == _OLLAMA_PORT:
+    if parts.port == _OLLAMA_PORT:
         return Host("Ollama", True)
-    return Host(netloc.rpartition("@")[2], False)
+    return Host(netloc, False)
 
 
 def region(request: RequestHead) -> tuple[str, str] | None:
     """The region that a URL names, and where in the URL: OpenAI's, Amazon's and Google's do."""
     parts = request.parts
-    return _region((parts.hostname or "").lower(), parts.path)
+    return _region(parts.netloc.rpartition("@")[2], parts.path)
 
 
 @lru_cache(maxsize=256)
-def _region(host: str, path: str) -> tuple[str, str] | None:
+def _region(netloc: str, path: str) -> tuple[str, str] | None:
+    host = (urlsplit(f"//{netloc}").hostname or "").lower()
     if host in ("us.api.openai.com", "eu.api.openai.com"):
         return host[:2], "host"
     for pattern, vendor in _SERVES_TOO:

@@ -12,6 +12,7 @@ from typing import Any
 from custody.cost.money import dollars
 from custody.cost.record import Unpriced
 from custody.cost.usage.counts import MODALITIES, Counted, count, part, unknown_fields
+from custody.cost.usage.text import INSIDE, OUTSIDE, text_only
 
 _INSIDE = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
 _OUTSIDE = ("completion_tokens_details", "output_tokens_details", "completion_token_details", "output_token_details")
@@ -21,18 +22,8 @@ _KNOWN = (
     "cost cost_details is_byok cost_in_usd_ticks prompt_audio_seconds characters input_characters num_sources_used "
     "server_side_tool_usage_details pages_processed search_context_size num_cached_tokens"
 ).split()
-_KNOWN_INSIDE = frozenset(
-    "cached_tokens cache_write_tokens text_tokens audio_tokens image_tokens video_tokens cached_tokens_details".split()
-)
-_KNOWN_OUTSIDE = frozenset(
-    (
-        "reasoning_tokens text_tokens audio_tokens image_tokens video_tokens accepted_prediction_tokens "
-        "rejected_prediction_tokens"
-    ).split()
-)
 _SECONDS = ("seconds", "audio_seconds", "duration_seconds", "duration", "prompt_audio_seconds")
 _CHARACTERS = ("input_characters", "characters", "character_count")
-_OTHER_UNITS = frozenset((*_SECONDS, *_CHARACTERS, "pages_processed"))
 _FIELDS = tuple((kind, f"{kind}_tokens") for kind in MODALITIES)
 _AT_TOP = frozenset((*_KNOWN, *_INSIDE, *_OUTSIDE, *_SECONDS, *_CHARACTERS))
 _NO_OUTPUT = ("embeddings", "rerank", "moderations")
@@ -40,8 +31,12 @@ _NO_OUTPUT = ("embeddings", "rerank", "moderations")
 
 def read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     """Raises ``Unpriced`` where usage is missing or does not add up."""
+    return text_only(raw) or _read(raw, vendor, operation)
+
+
+def _read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     counted = Counted()
-    if not _OTHER_UNITS.isdisjoint(raw) and _other_units(raw, counted):
+    if _other_units(raw, counted):
         return counted
     given = count(raw, "prompt_tokens", "input_tokens")
     made = count(raw, "completion_tokens", "output_tokens")
@@ -61,9 +56,9 @@ def read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     _output(outside, made + reasoning if beside else made, reasoning, counted)
     counted.must_be(total)
     counted.unknown += unknown_fields(raw, _AT_TOP)
-    counted.unknown += unknown_fields(inside, _KNOWN_INSIDE, "input.")
-    counted.unknown += unknown_fields(outside, _KNOWN_OUTSIDE, "output.")
-    if "num_sources_used" in raw and count(raw, "num_sources_used"):
+    counted.unknown += unknown_fields(inside, INSIDE, "input.")
+    counted.unknown += unknown_fields(outside, OUTSIDE, "output.")
+    if count(raw, "num_sources_used"):
         counted.unknown.append("num_sources_used")
     return counted
 
@@ -97,16 +92,14 @@ def _input(raw: dict[str, Any], inside: dict[str, Any], given: int, counted: Cou
     cached = count(inside, "cached_tokens")
     if cached is None:
         cached = count(raw, "cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens") or 0
-    missed = count(raw, "prompt_cache_miss_tokens") if "prompt_cache_miss_tokens" in raw else None
+    missed = count(raw, "prompt_cache_miss_tokens")
     if missed is not None and cached + missed != given:
         raise Unpriced("usage_inconsistent", "cache hits and misses are not the input")
-    written = (count(inside, "cache_write_tokens") or 0) if "cache_write_tokens" in inside else 0
+    written = count(inside, "cache_write_tokens") or 0
     cached_details = part(inside, "cached_tokens_details")
     rest = given - cached - written
     uncached_text = cached
     for kind, field in _FIELDS:
-        if field not in inside and field not in cached_details:
-            continue
         if _none(inside.get(field)) and _none(cached_details.get(field)):
             continue
         tokens = count(inside, field) or 0
@@ -126,7 +119,7 @@ def _input(raw: dict[str, Any], inside: dict[str, Any], given: int, counted: Cou
 def _output(outside: dict[str, Any], made: int, reasoning: int, counted: Counted) -> None:
     rest = made - reasoning
     for kind, field in _FIELDS:
-        if field not in outside or _none(outside[field]):
+        if _none(outside.get(field)):
             continue
         tokens = count(outside, field) or 0
         counted.add(f"output_{kind}", tokens)
@@ -141,7 +134,7 @@ def _none(value: Any) -> bool:
 
 def _text_is(details: dict[str, Any], whole: int) -> None:
     """Where text is counted as well, the kinds are the whole."""
-    text = count(details, "text_tokens") if "text_tokens" in details else None
+    text = count(details, "text_tokens")
     if not text:
         return
     kinds = sum(count(details, f"{kind}_tokens") or 0 for kind in MODALITIES)
