@@ -194,16 +194,20 @@ class Price:
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        status = self.status or ("unknown" if self.usd is None else "priced")
+        usd, reason, status = self.usd, self.reason, self.status
+        if not status:
+            status = "unknown" if usd is None else "priced"
+            object.__setattr__(self, "status", status)
+        if status == "priced" and usd is not None and reason is None:
+            return
         if status not in PRICE_STATUSES:
             raise ValueError(f"the status of a price is one of {', '.join(PRICE_STATUSES)}, not {status!r}")
-        if (self.usd is None) != (status == "unknown"):
+        if (usd is None) != (status == "unknown"):
             raise ValueError("a price has an amount, or it is unknown")
-        if (self.reason is None) != (status not in ("unknown", "lower_bound")):
+        if (reason is None) != (status not in ("unknown", "lower_bound")):
             raise ValueError("a price that is unknown or a lower bound has a reason, and no other has")
-        if self.reason is not None and self.reason not in PRICE_REASONS:
-            raise ValueError(f"the reason for no price is one of {', '.join(PRICE_REASONS)}, not {self.reason!r}")
-        object.__setattr__(self, "status", status)
+        if reason is not None and reason not in PRICE_REASONS:
+            raise ValueError(f"the reason for no price is one of {', '.join(PRICE_REASONS)}, not {reason!r}")
 
     @property
     def line(self) -> dict[str, Any]:

@@ -34,13 +34,14 @@ def as_price(made: cost.CostRecord) -> Price:
 
 def _evidence(made: cost.CostRecord) -> str | None:
     """Where the amount is from; None where there is none."""
-    source = made["source"]
     if made["cost_usd"] is None:
         return None
-    if source.get("kind") == "vendor":
-        return "response_body:usage.cost"
-    if source.get("kind") == "user":
-        return f"rates:sha256 {source['rates_sha256'][:16]}"
-    if source.get("kind") == "library":
+    source = made["source"]
+    kind = source.get("kind")
+    if kind == "library":
         return f"{source['library']} {source['version']}:{made['resolved'].get('price_model')}"
+    if kind == "user":
+        return f"rates:sha256 {source['rates_sha256'][:16]}"
+    if kind == "vendor":
+        return "response_body:usage.cost"
     return f"overlay:{source.get('overlay_sha256', '')[:16]}"

@@ -19,6 +19,7 @@ _IN_ORDER = ("usage", "usageMetadata", "usage_metadata")
 _USAGES = frozenset(_IN_ORDER)
 _KEPT = READ | _USAGES
 _INSIDE = frozenset(("response", "message", "delta"))
+_CONTENT = ("content_block_start", "content_block_delta")
 
 
 class Known(NamedTuple):
@@ -81,14 +82,12 @@ def _body(response: Any) -> dict[str, Any]:
 def _take(merged: dict[str, Any], event: dict[str, Any]) -> None:
     """One event of a stream."""
     _take_part(merged, event)
-    if not _INSIDE.isdisjoint(event):
-        for part in event.get("response"), event.get("message"), event.get("delta"):
-            if isinstance(part, dict):
-                _take_part(merged, part)
-    if "type" in event and event["type"] in ("content_block_start", "content_block_delta"):
-        content = merged.get("content")
-        if not isinstance(content, list) or not content:
-            merged["content"] = [event["type"]]  # that there is any is all that is asked
+    for name in sorted(_INSIDE.intersection(event), reverse=True):  # what is further inside was said later
+        part = event[name]
+        if isinstance(part, dict):
+            _take_part(merged, part)
+    if not merged.get("content") and event.get("type") in _CONTENT:
+        merged["content"] = [event["type"]]  # that there is any is all that is asked
 
 
 def _take_part(merged: dict[str, Any], part: dict[str, Any]) -> None:

@@ -74,7 +74,9 @@ def _only(details: Any, name: str, known: frozenset[str]) -> Any:
     if type(details) is not dict or not known.issuperset(details):
         return None
     counts = details.values()
-    if not _INT.issuperset(map(type, counts)) or min(counts, default=0) < 0:
+    if not _INT.issuperset(map(type, counts)):
         return None
+    if not any(counts):
+        return 0
     found = details.get(name, 0)
-    return found if sum(counts) == found else None
+    return found if sum(counts) == found and min(counts) >= 0 else None
