@@ -323,7 +323,10 @@ _PARSERS: dict[str, type[EventParser] | type[EventStreamParser] | type[LineParse
 def parse_json(data: bytes) -> Any:
     """``data`` as JSON, or None where it is not: vendors' bodies are read, never trusted."""
     try:
-        return json.loads(data)
+        try:
+            return json.loads(data.decode())  # bytes make ``json`` look for their encoding first
+        except ValueError:
+            return json.loads(data)
     except (ValueError, RecursionError):
         return None
 
