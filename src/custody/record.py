@@ -221,11 +221,10 @@ _INT, _STR = frozenset((int,)), frozenset((str,))
 
 def plain_numbers(value: Any, depth: int = 8) -> Any:
     """``value`` without its texts, down to ``depth``: what may stand on a call line of a vendor's usage object."""
-    if type(value) is int:
-        return value
     if isinstance(value, dict) and depth:
-        kept = dict(value)
-        if not _INT.issuperset(map(type, value.values())):
+        if _INT.issuperset(map(type, value.values())):
+            kept = dict(value)
+        else:
             kept = {k: v if type(v) is int else plain_numbers(v, depth - 1) for k, v in value.items()}
         if not (_STR.issuperset(map(type, kept)) and len(max(kept, key=len, default="")) <= 64):
             kept = {str(k)[:64]: v for k, v in kept.items()}

@@ -14,7 +14,7 @@ from custody.cost.usage.counts import Counted
 from custody.cost.usage.text import INSIDE, OUTSIDE, text_only
 
 COUNTS = st.one_of(st.integers(-1, 9), st.sampled_from([0, 0, 0, None, True, False, 2.0, "", {}, 10**30]))
-TOP = ("total_tokens", "cached_tokens", "reasoning_tokens", "prompt_cache_hit_tokens", "surprise_tokens")
+TOP = ("total_tokens", "cached_tokens", "reasoning_tokens", "prompt_cache_hit_tokens", "surprise_tokens", "queue_time")
 DIALECTS = [("prompt", "completion"), ("input", "output"), ("prompt", "output")]
 
 

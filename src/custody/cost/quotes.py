@@ -62,16 +62,15 @@ class Quote:
             return None
         usd, items = ZERO, []
         try:
-            for line, count in zip(self.lines, counted.classes.values(), strict=True):
-                amount = EXACT.divide(EXACT.multiply(count, line.rate), line.per)
+            for (fields, rate, per), count in zip(self.lines, counted.classes.values(), strict=True):
+                amount = EXACT.divide(EXACT.multiply(count, rate), per)
                 usd = EXACT.add(usd, amount)
-                items.append({**line.fields, "count": f"{count:f}", "usd": plain(amount)})
+                multipliers = [*map(dict, fields["multipliers"])]
+                items.append({**fields, "count": f"{count:f}", "multipliers": multipliers, "usd": plain(amount)})
         except Inexact:
             return None
         made = _copied(self.bill)
         made["cost_usd"], made["items"] = plain(usd), items
-        for item in items:
-            item["multipliers"] = [*map(dict, item["multipliers"])]
         return made
 
 

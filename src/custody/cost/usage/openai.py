@@ -24,6 +24,7 @@ _KNOWN = (
 ).split()
 _SECONDS = ("seconds", "audio_seconds", "duration_seconds", "duration", "prompt_audio_seconds")
 _CHARACTERS = ("input_characters", "characters", "character_count")
+_OTHER_UNITS = frozenset((*_SECONDS, *_CHARACTERS, "pages_processed"))
 _FIELDS = tuple((kind, f"{kind}_tokens") for kind in MODALITIES)
 _AT_TOP = frozenset((*_KNOWN, *_INSIDE, *_OUTSIDE, *_SECONDS, *_CHARACTERS))
 _NO_OUTPUT = ("embeddings", "rerank", "moderations")
@@ -64,7 +65,9 @@ def _read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
 
 
 def _other_units(raw: dict[str, Any], counted: Counted) -> bool:
-    """Seconds and characters; True where they are all there is."""
+    """Seconds, characters and pages; True where they are all there is."""
+    if _OTHER_UNITS.isdisjoint(raw):
+        return False
     seconds = _seconds(raw)
     if seconds is not None:
         counted.add("audio_seconds", seconds)

@@ -34,8 +34,8 @@ class _Names(NamedTuple):
 
 _CHAT = _Names("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
 _RESPONSES = _Names("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
-_OF_CHAT, _OF_RESPONSES = frozenset(_CHAT), frozenset(_RESPONSES)
-_CLASSES = ("cache_read", "input", "reasoning", "output")
+_TIMES = ("queue_time", "prompt_time", "completion_time", "total_time")  # Groq's, and nothing that is billed
+_OF_CHAT, _OF_RESPONSES = frozenset((*_CHAT, *_TIMES)), frozenset(_RESPONSES)
 _INT = frozenset((int,))
 _BEYOND = 10**27  # a sum of decimals would be rounded
 
@@ -60,11 +60,16 @@ def text_only(raw: dict[str, Any]) -> Counted | None:
     given, made, total, cached, reasoning = stated
     if not (0 <= cached <= given and 0 <= reasoning <= made and total == given + made < _BEYOND):
         return None
-    counted = Counted()
-    for name, tokens in zip(_CLASSES, (cached, given - cached, reasoning, made - reasoning), strict=True):
-        if tokens:
-            counted.classes[name] = Decimal(tokens)
-    return counted
+    classes = {}
+    if cached:
+        classes["cache_read"] = Decimal(cached)
+    if given > cached:
+        classes["input"] = Decimal(given - cached)
+    if reasoning:
+        classes["reasoning"] = Decimal(reasoning)
+    if made > reasoning:
+        classes["output"] = Decimal(made - reasoning)
+    return Counted(classes)
 
 
 def _only(details: Any, name: str, known: frozenset[str]) -> Any:
