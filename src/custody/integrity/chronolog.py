@@ -38,6 +38,7 @@ class Chronolog:
 
     def __init__(self, shared: SharedLog, redactor: Redactor) -> None:
         self._shared, self._redactor = shared, redactor
+        self._batching = shared if isinstance(shared, Batching) else None  # asked once: ``typing`` takes its time
         self._failed = False
         self._lock = threading.RLock()
         self._waiting: list[tuple[str, str, dict[str, Any]]] = []
@@ -61,16 +62,16 @@ class Chronolog:
         """One of the events of which each call has several, stamped now. Where an append waits for a server it is
         written soon, with others, and before any later event: no call waits for it, and a kill takes at most the last
         ones."""
-        if isinstance(self._shared, Batching):
-            self._shared.append_soon(self._maker(name, now(), fields), self._tell)
+        if self._batching is not None:
+            self._batching.append_soon(self._maker(name, now(), fields), self._tell)
         else:
             self.event(name, **fields)
 
     def drain(self) -> None:
         """Return when all events are written, or cannot be."""
-        if isinstance(self._shared, Batching):
+        if self._batching is not None:
             with contextlib.suppress(OSError, StorageError):  # told
-                self._shared.drain()
+                self._batching.drain()
 
     def _maker(self, name: str, time: str, fields: dict[str, Any]) -> Callable[[bytes | None], list[bytes]]:
         def make(last: bytes | None) -> list[bytes]:
