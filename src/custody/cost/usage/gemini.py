@@ -66,6 +66,8 @@ def read(raw: dict[str, Any], operation: str) -> Counted:
 def _kinds(raw: dict[str, Any], name: str, whole: int, other: str = "") -> dict[str, int]:
     """Tokens by kind; what the details leave out is text."""
     details = raw.get(name) or raw.get(other) or []
+    if not details and whole >= 0:
+        return {"": whole}
     by_kind: dict[str, int] = {}
     for entry in details if isinstance(details, list) else []:
         if not isinstance(entry, dict):
