@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from custody.exchange import Exchange
-from custody.record import Finding, found, unknown
+from custody.record import LONGEST, Finding, found, unknown
 
 _NOT_STATED = unknown("not_stated")
 _DATED = re.compile(r"(?<!\d)(20\d\d)(-?)(\d\d)\2(\d\d)(?!\d)", re.ASCII)
@@ -31,17 +31,20 @@ def build_date(model: Finding) -> Finding:
 
 def header_finding(exchange: Exchange, *names: str) -> Finding:
     """The first of these response headers that is there."""
-    if exchange.head is None:
+    head = exchange.head
+    if head is None:
         return unknown("no_response")
     for name in names:
-        value = exchange.head.header(name)
+        value = head.header(name)
         if value:
-            return found(value, "response_header", name)
+            return Finding(value[:LONGEST], f"response_header:{name}")
     return _NOT_STATED
 
 
 def body_finding(exchange: Exchange, value: Any, field: str) -> Finding:
     """A value that was read at ``field`` of the response body, or the reason for its absence."""
+    if type(value) is str:
+        return Finding(value[:LONGEST], f"response_body:{field}")
     if isinstance(value, (str, int, float)) and not isinstance(value, bool) and _finite(value):
         return found(value, "response_body", field)
     return unknown(absence(exchange))

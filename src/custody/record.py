@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 PLACES = (
     "request_body",
@@ -36,6 +36,9 @@ REASONS = (
     "no_reader",  # no plugin read this exchange
     "not_recorded",  # the older program that made this call did not write it down
 )
+
+LONGEST = 256
+"""Characters of a value; what is beyond is cut off."""
 
 PRICE_REASONS = (
     "usage_missing",
@@ -99,8 +102,7 @@ RESPONSE_FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One value and where it was found."""
 
     value: str | int | float | None
@@ -111,7 +113,9 @@ def found(value: str | int | float, place: str, where: str) -> Finding:
     """A value read at ``where`` in ``place`` (one of ``PLACES``)."""
     if place not in PLACES:
         raise ValueError(f"evidence lies in one of {', '.join(PLACES)}, not in {place!r}")
-    return Finding(value[:256] if isinstance(value, str) else value, f"{place}:{where}")
+    if isinstance(value, str):
+        value = value[:LONGEST]
+    return Finding(value, f"{place}:{where}")
 
 
 @cache
@@ -146,7 +150,10 @@ class Usage:
         """All classes together; None where neither input nor output is known."""
         if self.input is None and self.output is None:
             return None
-        return sum(n or 0 for n in (self.input, self.output, self.cache_read, self.cache_write, self.reasoning))
+        return (
+            (self.input or 0) + (self.output or 0) + (self.cache_read or 0) + (self.cache_write or 0)
+            + (self.reasoning or 0)
+        )  # fmt: skip
 
 
 @dataclass
@@ -187,16 +194,20 @@ class Price:
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        status = self.status or ("unknown" if self.usd is None else "priced")
+        usd, reason, status = self.usd, self.reason, self.status
+        if not status:
+            status = "unknown" if usd is None else "priced"
+            object.__setattr__(self, "status", status)
+        if status == "priced" and usd is not None and reason is None:
+            return
         if status not in PRICE_STATUSES:
             raise ValueError(f"the status of a price is one of {', '.join(PRICE_STATUSES)}, not {status!r}")
-        if (self.usd is None) != (status == "unknown"):
+        if (usd is None) != (status == "unknown"):
             raise ValueError("a price has an amount, or it is unknown")
-        if (self.reason is None) != (status not in ("unknown", "lower_bound")):
+        if (reason is None) != (status not in ("unknown", "lower_bound")):
             raise ValueError("a price that is unknown or a lower bound has a reason, and no other has")
-        if self.reason is not None and self.reason not in PRICE_REASONS:
-            raise ValueError(f"the reason for no price is one of {', '.join(PRICE_REASONS)}, not {self.reason!r}")
-        object.__setattr__(self, "status", status)
+        if reason is not None and reason not in PRICE_REASONS:
+            raise ValueError(f"the reason for no price is one of {', '.join(PRICE_REASONS)}, not {reason!r}")
 
     @property
     def line(self) -> dict[str, Any]:
@@ -205,13 +216,19 @@ class Price:
         return {"cost_usd": usd, "status": self.status, "reason": self.reason, **self.details}
 
 
+_INT, _STR = frozenset((int,)), frozenset((str,))
+
+
 def plain_numbers(value: Any, depth: int = 8) -> Any:
     """``value`` without its texts, down to ``depth``: what may stand on a call line of a vendor's usage object."""
-    if type(value) is int:
-        return value
     if isinstance(value, dict) and depth:
-        kept = {str(k)[:64]: v if type(v) is int else plain_numbers(v, depth - 1) for k, v in value.items()}
-        return {k: v for k, v in kept.items() if v is not None}
+        if _INT.issuperset(map(type, value.values())):
+            kept = dict(value)
+        else:
+            kept = {k: v if type(v) is int else plain_numbers(v, depth - 1) for k, v in value.items()}
+        if not (_STR.issuperset(map(type, kept)) and len(max(kept, key=len, default="")) <= 64):
+            kept = {str(k)[:64]: v for k, v in kept.items()}
+        return {k: v for k, v in kept.items() if v is not None} if None in kept.values() else kept
     if isinstance(value, list) and depth:
         return [plain_numbers(v, depth - 1) for v in value[:64]]
     if isinstance(value, str):

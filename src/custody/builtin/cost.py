@@ -28,19 +28,20 @@ class Plugin:
 def as_price(made: cost.CostRecord) -> Price:
     """A record of ``custody.cost`` as the hook answers it."""
     usd = Decimal(made["cost_usd"]) if made["cost_usd"] is not None else None
-    details = {name: made[name] for name in ("resolved", "items", "source")}
+    details = {"resolved": made["resolved"], "items": made["items"], "source": made["source"]}
     return Price(usd, made["reason"], _evidence(made), made["status"], details)
 
 
 def _evidence(made: cost.CostRecord) -> str | None:
     """Where the amount is from; None where there is none."""
-    source = made["source"]
     if made["cost_usd"] is None:
         return None
-    if source.get("kind") == "vendor":
-        return "response_body:usage.cost"
-    if source.get("kind") == "user":
-        return f"rates:sha256 {source['rates_sha256'][:16]}"
-    if source.get("kind") == "library":
+    source = made["source"]
+    kind = source.get("kind")
+    if kind == "library":
         return f"{source['library']} {source['version']}:{made['resolved'].get('price_model')}"
+    if kind == "user":
+        return f"rates:sha256 {source['rates_sha256'][:16]}"
+    if kind == "vendor":
+        return "response_body:usage.cost"
     return f"overlay:{source.get('overlay_sha256', '')[:16]}"

@@ -20,6 +20,9 @@ from custody.cost.usage import bedrock
 
 __all__ = ["CostRecord", "UserRates", "load", "price"]
 
+_BY_HEADER = ("google", "vertexai")
+"""Of their answers a header says the tier."""
+
 
 def price(
     *,
@@ -62,11 +65,11 @@ def price(
         who = "vertexai"
     if who == "bedrock" and not found.usage:
         found = found._replace(usage=bedrock.from_headers(headers_of(headers)))
-    bare = Bill()
-    bare.resolved |= {"vendor": who or vendor, "api": api, "model": model}
-    if who is None:
-        return bare.unpriced("price_not_found", "no prices of this vendor are known")
-    if made is None:
+    if who is None or made is None:
+        bare = Bill()
+        bare.resolved |= {"vendor": who or vendor, "api": api, "model": model}
+        if who is None:
+            return bare.unpriced("price_not_found", "no prices of this vendor are known")
         return bare.unpriced("date_out_of_range", "the date cannot be read")
     return bill(
         Call(
@@ -78,7 +81,7 @@ def price(
             tier=service_tier,
             region=str(region) if region else None,
             batch=bool(batch),
-            headers=headers_of(headers),
+            headers=headers_of(headers) if who in _BY_HEADER else {},
             response=found.response,
             deployment=deployment_type,
         ),

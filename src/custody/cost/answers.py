@@ -7,6 +7,20 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+READ = frozenset(
+    (
+        "model modelVersion model_version service_tier serviceTier stop_reason stop_details category content output "
+        "tools candidates performanceConfig inference_geo speed"
+    ).split()
+)
+"""What the rules read of a body besides its usage."""
+
+_IN_ORDER = ("usage", "usageMetadata", "usage_metadata")
+_USAGES = frozenset(_IN_ORDER)
+_KEPT = READ | _USAGES
+_INSIDE = frozenset(("response", "message", "delta"))
+_CONTENT = ("content_block_start", "content_block_delta")
+
 
 class Known(NamedTuple):
     """The usage object and the body, as plain objects; empty where they are not known."""
@@ -17,7 +31,9 @@ class Known(NamedTuple):
 
 def known_of(vendor: str | None, usage: Any, response: Any) -> Known:
     """Of a stream's events, later statements win: vendors' counts are cumulative."""
-    body = _body(_plain(response))
+    body = dict(response) if type(response) is dict else _body(_plain(response))
+    if type(usage) is dict and usage and _USAGES.isdisjoint(usage):
+        return Known(usage, body)
     stated = _plain(usage)
     if isinstance(stated, list):
         stated = _merged([part for part in stated if isinstance(part, dict)])
@@ -29,7 +45,10 @@ def known_of(vendor: str | None, usage: Any, response: Any) -> Known:
 
 
 def _usage_in(body: dict[str, Any]) -> dict[str, Any]:
-    return next((body[n] for n in ("usage", "usageMetadata", "usage_metadata") if isinstance(body.get(n), dict)), {})
+    for inner in map(body.get, _IN_ORDER):
+        if isinstance(inner, dict):
+            return inner
+    return {}
 
 
 def headers_of(headers: Any) -> dict[str, str]:
@@ -62,17 +81,25 @@ def _body(response: Any) -> dict[str, Any]:
 
 def _take(merged: dict[str, Any], event: dict[str, Any]) -> None:
     """One event of a stream."""
-    for part in (event, event.get("response"), event.get("message"), event.get("delta")):
-        if not isinstance(part, dict):
+    _take_part(merged, event)
+    for name in sorted(_INSIDE.intersection(event), reverse=True):  # what is further inside was said later
+        part = event[name]
+        if isinstance(part, dict):
+            _take_part(merged, part)
+    if not merged.get("content") and event.get("type") in _CONTENT:
+        merged["content"] = [event["type"]]  # that there is any is all that is asked
+
+
+def _take_part(merged: dict[str, Any], part: dict[str, Any]) -> None:
+    for name in _KEPT.intersection(part):
+        value = part[name]
+        if value is None:
             continue
-        fields = {name: value for name, value in part.items() if value is not None and name != "delta"}
-        if isinstance(fields.get("usage"), dict):
-            fields["usage"] = _merged([merged.get("usage") or {}, fields["usage"]])
-        if isinstance(fields.get("candidates"), list):  # grounding may stand in any chunk
-            fields["candidates"] = [*merged.get("candidates", []), *fields["candidates"]]
-        merged |= fields
-    if event.get("type") in ("content_block_start", "content_block_delta"):
-        merged["content"] = [*(merged.get("content") or []), event["type"]]
+        if name == "usage" and isinstance(value, dict):
+            value = _merged([merged.get("usage") or {}, value])
+        elif name == "candidates" and isinstance(value, list):  # grounding may stand in any chunk
+            value = [*merged.get("candidates", []), *value]
+        merged[name] = value
 
 
 def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:

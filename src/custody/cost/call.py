@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from custody.cost.names import When
 from custody.cost.overlay import Entry
 from custody.cost.record import Factor
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """What is known of a call; names are resolved, the rest is as the vendor or the caller wrote it.
 
     Attributes:

@@ -6,32 +6,32 @@ from datetime import datetime
 from typing import Any
 
 from custody.cost import CostRecord, names, price
+from custody.cost.answers import READ
 from custody.cost.rates import UserRates
 from custody.exchange import Exchange
-from custody.record import Forensics
+from custody.record import Forensics, unknown
 
 _BY_REGION = ("openai", "azure", "anthropic", "google", "vertexai", "bedrock")
 """Others say where they computed as well, and charge the same everywhere."""
 
-_BESIDE = (
-    "model modelVersion service_tier serviceTier stop_reason stop_details content output tools candidates "
-    "performanceConfig inference_geo speed"
-).split()
+_BESIDE = READ - {"model_version", "category"}
+
+_UNSAID = unknown("not_stated")
 
 
 def price_exchange(exchange: Exchange, forensics: Forensics, rates: UserRates | None = None) -> CostRecord:
     """Usage as the plugin read it; tools, refusals, grounding and tiers from the body."""
-    value = {name: finding.value for name, finding in forensics.findings.items()}
+    said = forensics.findings.get
     body = exchange.response_json
     return price_answer(
-        vendor=value.get("vendor") or exchange.claim.vendor,
+        vendor=said("vendor", _UNSAID).value or exchange.claim.vendor,
         operation=exchange.claim.operation,
-        requested=value.get("requested_model"),
-        actual=value.get("actual_model"),
+        requested=said("requested_model", _UNSAID).value,
+        actual=said("actual_model", _UNSAID).value,
         usage=forensics.usage.raw if forensics.usage is not None else {},
         sent=exchange.sent,
-        tier=value.get("service_tier"),
-        region=value.get("deployment_region"),
+        tier=said("service_tier", _UNSAID).value,
+        region=said("deployment_region", _UNSAID).value,
         headers=exchange.head.headers if exchange.head is not None else (),
         body=body if isinstance(body, dict) else list(exchange.event_json()),
         rates=rates,
@@ -53,22 +53,25 @@ def price_answer(
     rates: UserRates | None = None,
 ) -> CostRecord:
     """The price of an answer by what is on record of it. ``body``: the response, or the events of a stream."""
-    model = _text(requested) or _text(actual)
-    named = {"model": actual} if _text(actual) else {}
-    beside: Any = [*body, named] if isinstance(body, list) else named
+    asked, answered = _text(requested), _text(actual)
+    beside: Any = {}
     if isinstance(body, dict):
-        beside = {**{name: body[name] for name in _BESIDE if name in body}, **named}
+        beside = {name: body[name] for name in _BESIDE.intersection(body)}
+    if answered is not None:
+        beside["model"] = answered
+    if isinstance(body, list):
+        beside = [*body, beside]
     return price(
         vendor=str(vendor),
         api=operation,
-        model=model,
+        model=asked or answered,
         usage=usage,
         date=sent,
         service_tier=tier,
         region=_text(region) if names.vendor(str(vendor)) in _BY_REGION else None,
         headers=headers,
         response=beside,
-        deployment_type=rates.deployment(_text(requested)) if rates else None,
+        deployment_type=rates.deployment(asked) if rates else None,
         rates=rates,
     )
 

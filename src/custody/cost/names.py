@@ -62,6 +62,11 @@ def vendor(name: Any) -> str | None:
     """The vendor by any of its usual names."""
     if not isinstance(name, str):
         return None
+    return _vendor(name) if len(name) <= 100 else _vendor.__wrapped__(name)
+
+
+@lru_cache(maxsize=1024)
+def _vendor(name: str) -> str | None:
     return _BY_NAME.get(squeezed(name))
 
 
@@ -117,7 +122,14 @@ _ROUTED = {
 
 def model(vendor: str, name: Any) -> str | None:
     """A model's name in lower case, without the path or the router's prefix that it was asked for by."""
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str):
+        return None
+    return _model(vendor, name) if len(name) <= 100 else _model.__wrapped__(vendor, name)
+
+
+@lru_cache(maxsize=1024)
+def _model(vendor: str, name: str) -> str | None:
+    if not name.strip():
         return None
     short = _PREFIX.sub("", name.strip()).lower()
     for prefix in _ROUTED.get(vendor, ()) * 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Hashable
 from datetime import date
 from decimal import Decimal, Inexact
 from typing import Any
@@ -12,6 +12,7 @@ from custody.cost import library, names, quotes, units
 from custody.cost.call import Call, Terms
 from custody.cost.money import dollars
 from custody.cost.overlay import overlay
+from custody.cost.quotes import Reach
 from custody.cost.rates import UserRates
 from custody.cost.record import Bill, CostRecord, Factor, Item, Unpriced
 from custody.cost.rules import terms
@@ -24,6 +25,24 @@ _CONTEXT = {"batch": "processing"}
 
 def bill(call: Call, rates: UserRates | None = None) -> CostRecord:
     """What a call costs, with everything that the amount rests on."""
+    made: Bill | None = None
+    try:
+        reported = _reported(call)
+        counts = _counts(call) if reported is None else []
+        asked = quotes.key(call, counts, rates)
+        quoted = quotes.find(asked, counts)
+        if quoted is not None:
+            return quoted
+        made = _opened(call)
+        _fill(made, call, reported, counts, rates, asked)
+        return made.record()
+    except Unpriced as none:
+        return (made or _opened(call)).unpriced(none.reason, none.detail)
+    except Inexact:
+        return (made or _opened(call)).unpriced("unit_unpriced", "the amount is no exact decimal")
+
+
+def _opened(call: Call) -> Bill:
     made = Bill()
     made.resolved |= {
         "vendor": call.vendor,
@@ -31,27 +50,27 @@ def bill(call: Call, rates: UserRates | None = None) -> CostRecord:
         "model": call.model or None,
         "date": call.when.day.isoformat(),
     }
-    try:
-        _fill(made, call, rates)
-        return made.record()
-    except Unpriced as none:
-        return made.unpriced(none.reason, none.detail)
-    except Inexact:
-        return made.unpriced("unit_unpriced", "the amount is no exact decimal")
+    return made
 
 
-def _fill(made: Bill, call: Call, rates: UserRates | None) -> None:
-    made.reported = _reported(call, made)
-    if made.reported is not None:
-        made.source = {"kind": "vendor"}
-        return
+def _counts(call: Call) -> list[Counted]:
     counts = classes(call.usage, vendor=call.vendor, operation=call.operation, model=call.model)
     if not call.model:
         raise Unpriced("model_unresolved")
-    asked = quotes.key(call, counts) if rates is None else None
-    quote = quotes.find(asked)
-    if quote is not None:
-        quote.apply(made, counts[0])
+    return counts
+
+
+def _fill(
+    made: Bill,
+    call: Call,
+    reported: Decimal | None,
+    counts: list[Counted],
+    rates: UserRates | None,
+    asked: Hashable | None,
+) -> None:
+    if reported is not None:
+        made.reported = reported
+        made.source = {"kind": "vendor"}
         return
     found = terms(call)
     made.resolved |= {"tier": found.tier, "region": found.region}
@@ -65,15 +84,14 @@ def _fill(made: Bill, call: Call, rates: UserRates | None) -> None:
         raise Unpriced("usage_missing", "every count is 0")  # no answer uses nothing: somebody did not count
     for name, extra in found.extra.items():
         counts[0].add(name, extra)
-    alike = not found.extra
     for counted in counts:
-        run = replace(call, model=names.model(call.vendor, counted.model) or call.model)
-        alike = _charge(made, run, found if run.model == call.model else terms(run), counted, rates) and alike
-    if alike:
-        quotes.keep(asked, made)
+        run = call._replace(model=names.model(call.vendor, counted.model) or call.model)
+        reach = _charge(made, run, found if run.model == call.model else terms(run), counted, rates)
+    if not found.extra:
+        quotes.keep(asked, made, counts, reach)
 
 
-def _reported(call: Call, made: Bill) -> Decimal | None:
+def _reported(call: Call) -> Decimal | None:
     """The vendor's own figure, where it gives one."""
     if call.vendor not in ("openrouter", "perplexity") or call.usage.get("cost") is None:
         return None
@@ -90,14 +108,14 @@ def _reported(call: Call, made: Bill) -> Decimal | None:
     return amount
 
 
-def _charge(made: Bill, call: Call, found: Terms, counted: Counted, rates: UserRates | None) -> bool:
-    """Whether other counts at that time of the day and any other would be charged at the same rates."""
+def _charge(made: Bill, call: Call, found: Terms, counted: Counted, rates: UserRates | None) -> Reach:
+    """For which other counts of these classes, at any time of the day, the same rates hold."""
     name = found.model
     agreed = rates.find(call.vendor, name, call.when.day, found.tier, found.region) if rates else None
     if agreed is not None and rates is not None:
         made.source |= {"kind": "user", "rates_sha256": rates.sha256, "agreement": agreed.source or None}
         made.items += [_item(c, n, agreed.rates, call, name, ()) for c, n in counted.classes.items()]
-        return False
+        return Reach()
     table = library.table()
     made.source |= {
         "kind": "library",
@@ -130,7 +148,7 @@ def _charge(made: Bill, call: Call, found: Terms, counted: Counted, rates: UserR
             made.items.append(_fee(made, call, name, unit, count, standard))
     for factor in found.factors:
         made.use(factor.entry)
-    return flat and ceiling is None and quotes.is_flat(tier.own) and quotes.goes_by_the_day(model)
+    return quotes.reach(model, (standard, tier.own or {}), ceiling)
 
 
 def _known(call: Call, name: str) -> Any:

@@ -47,6 +47,10 @@ _GOOGLE = ("google", "vertexai")
 _WRITES_ARE_INPUT = re.compile(r"(gpt-[34]|gpt-5(-|$)|gpt-5[.-][1-5]|chatgpt|codex|o[134])")
 
 
+TOKENS = _OWN.keys()
+"""The classes of tokens."""
+
+
 def is_token(name: str) -> bool:
     """Whether the class is one of tokens."""
     return name in _OWN

@@ -12,15 +12,10 @@ from custody.plugin import Event, Exchange, Terminal, parse_json
 METRICS = "amazon-bedrock-invocationMetrics"
 
 
-def texts(exchange: Exchange) -> Iterator[tuple[str, str]]:
-    """Name and data of every event; what failed on AWS's side of a stream is called ``error``."""
-    for event in exchange.events:
-        yield _opened(event)
-
-
 def documents(exchange: Exchange) -> Iterator[dict[str, Any]]:
     """The events whose data is a JSON object, in order."""
-    for name, data in texts(exchange):
+    for event in exchange.events:
+        name, data = _opened(event)
         value = parse_json(data.encode())
         if name == "error" and not isinstance(value, dict):
             yield {"type": "error"}
@@ -41,13 +36,15 @@ def end(event: Event) -> Terminal | None:
 
 
 def _opened(event: Event) -> tuple[str, str]:
-    if event.name == "chunk":
+    """Name and data of an event; what failed on AWS's side of a stream is called ``error``."""
+    name = event.name
+    if name == "chunk":
         value = parse_json(event.data.encode())
         try:
             inner = base64.b64decode(value["bytes"], validate=True) if isinstance(value, dict) else b""
         except (KeyError, TypeError, ValueError, binascii.Error):
             inner = b""
         return "", inner.decode("utf-8", "replace")
-    if event.name.endswith("Exception") or event.name[:1].isupper():  # AWS's names of failures
+    if name.endswith("Exception") or name[:1].isupper():  # AWS's names of failures
         return "error", event.data
-    return event.name, event.data
+    return name, event.data

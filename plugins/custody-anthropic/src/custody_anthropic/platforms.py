@@ -6,6 +6,7 @@ Sources: the clients of the anthropic SDK for these platforms; AWS's and Google'
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -42,7 +43,11 @@ class Address(NamedTuple):
 
 def address(request: RequestHead) -> Address | None:
     """None where the path is nothing of Anthropic's on any platform."""
-    path = request.parts.path
+    return _address(request.parts.path)
+
+
+@lru_cache(maxsize=256)
+def _address(path: str) -> Address | None:
     if match := _VERTEX.search(path):
         project, location, model = map(unquote, match.groups())
         if model == "count-tokens":

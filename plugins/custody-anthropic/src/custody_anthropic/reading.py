@@ -144,6 +144,7 @@ def message_of(exchange: Exchange) -> Message:
 
 
 _GUARDRAIL = "amazon-bedrock-guardrailAction"
+_OF_BEDROCK = frozenset((_GUARDRAIL, events.METRICS))
 
 
 def _is_no_answer(exchange: Exchange) -> bool:
@@ -158,9 +159,10 @@ def _streamed(exchange: Exchange) -> Message:
     message = Message()
     for event in events.documents(exchange):
         kind = event.get("type") or ("completion" if "completion" in event else None)
-        message.intervened = message.intervened or event.get(_GUARDRAIL) == "INTERVENED"
-        if isinstance(metrics := event.get(events.METRICS), dict):
-            message.metrics |= metrics
+        if not _OF_BEDROCK.isdisjoint(event):
+            message.intervened = message.intervened or event.get(_GUARDRAIL) == "INTERVENED"
+            if isinstance(metrics := event.get(events.METRICS), dict):
+                message.metrics |= metrics
         if kind == "message_start" and isinstance(event.get("message"), dict):
             start = event["message"]
             message.take("message_start.message", start)
@@ -169,8 +171,9 @@ def _streamed(exchange: Exchange) -> Message:
             block = event.get("content_block")
             message.content = message.content or (isinstance(block, dict) and _says_something(block))
         elif kind == "content_block_delta":
-            delta = event.get("delta")
-            message.content = message.content or (isinstance(delta, dict) and bool(delta.get("text")))
+            if not message.content:
+                delta = event.get("delta")
+                message.content = isinstance(delta, dict) and bool(delta.get("text"))
         elif kind == "message_delta":
             message.take("message_delta.delta", event.get("delta"))
             message.take_usage("message_delta.usage", event.get("usage"))

@@ -7,7 +7,9 @@ from typing import Any
 
 from custody.plugin import Exchange, Outcome
 
-_WHOLE = "usage", "x_groq", "id", "model", "system_fingerprint", "service_tier"
+_WHOLE = frozenset(("usage", "x_groq", "id", "model", "system_fingerprint", "service_tier"))
+_TELLING = frozenset(("type", "error", "response"))
+_CONTENT = "content", "text", "tool_calls", "function_call", "audio", "reasoning_content"
 _BY_REASON: dict[str, Outcome] = {
     "length": "truncated",
     "max_output_tokens": "truncated",
@@ -78,20 +80,23 @@ def _whole_choice(choice: dict[str, Any]) -> _Choice:
 
 
 def _has_content(part: dict[str, Any]) -> bool:
-    names = "content", "text", "tool_calls", "function_call", "audio", "reasoning_content"
-    return any(part.get(name) for name in names)
+    return any(map(part.get, _CONTENT))
 
 
 def _judge_choices(answer: Answer, choices: list[_Choice]) -> None:
-    reasons = sorted({choice.reason for choice in choices if isinstance(choice.reason, str) and choice.reason})
-    answer.finish_reason = ",".join(reasons) or None
+    given: set[str] = set()
+    content = refusal = False
+    for choice in choices:
+        content, refusal = content or choice.content, refusal or choice.refusal
+        if isinstance(choice.reason, str) and choice.reason:
+            given.add(choice.reason)
+    answer.finish_reason = ",".join(sorted(given)) or None
     answer.finish_field = f"{answer.prefix}choices[].finish_reason"
-    found = [_BY_REASON[reason] for reason in reasons if reason in _BY_REASON]
-    if any(choice.refusal for choice in choices):
+    if refusal:
         answer.outcome = "refused"
-    elif found:
-        answer.outcome = found[0]
-    elif not any(choice.content for choice in choices):
+    elif known := given & _BY_REASON.keys():
+        answer.outcome = _BY_REASON[min(known)]
+    elif not content:
         answer.outcome = "empty"
 
 
@@ -125,19 +130,22 @@ def _has_tool_items(items: list[dict[str, Any]]) -> bool:
 def _streamed(exchange: Exchange) -> Answer:
     answer = Answer(prefix="chunk.")
     choices: dict[int, _Choice] = {}
+    after: list[dict[str, Any]] = []  # the last event with a whole response in it
     for event in exchange.event_json():
-        kind = event.get("type")
-        if event.get("error") or kind in ("error", "response.failed"):
-            answer.error = True
-        if isinstance(event.get("response"), dict):
-            answer.body, answer.prefix = event["response"], f"event {str(kind)[:64]}.response."
-            continue
-        for name in _WHOLE:
-            if event.get(name) not in (None, ""):  # Azure's first chunk has empty ones
-                answer.body[name] = event[name]
-        for part in _dicts(event.get("choices")):
-            index = part.get("index")
-            _add_delta(choices.setdefault(index if isinstance(index, int) else 0, _Choice()), part)
+        if not _TELLING.isdisjoint(event):
+            kind = event.get("type")
+            if event.get("error") or kind in ("error", "response.failed"):
+                answer.error = True
+            if isinstance(event.get("response"), dict):
+                answer.body, answer.prefix = event["response"], f"event {str(kind)[:64]}.response."
+                after.clear()
+                continue
+        after.append(event)
+        for part in event["choices"] if isinstance(event.get("choices"), list) else ():
+            if isinstance(part, dict):
+                index = part.get("index")
+                _add_delta(choices, index if isinstance(index, int) else 0, part)
+    answer.body.update(_last(after))
     if answer.body.get("object") == "response":
         _judge_response(answer)
     elif choices or exchange.claim.operation in _COMPLETIONS:
@@ -145,9 +153,29 @@ def _streamed(exchange: Exchange) -> Answer:
     return answer
 
 
-def _add_delta(choice: _Choice, part: dict[str, Any]) -> None:
+def _last(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each top-level field what the last event says that says anything: Azure's first chunk has empty ones."""
+    found: dict[str, Any] = {}
+    missing = _WHOLE
+    for event in reversed(events):
+        for name in missing.intersection(event):
+            value = event[name]
+            if value is not None and value != "":
+                found[name] = value
+                missing = missing - {name}
+    return found
+
+
+def _add_delta(choices: dict[int, _Choice], index: int, part: dict[str, Any]) -> None:
+    choice = choices.get(index)
+    if choice is None:
+        choice = choices[index] = _Choice()
     inner = part.get("delta")
     delta = inner if isinstance(inner, dict) else part
-    choice.reason = part.get("finish_reason") or choice.reason
-    choice.content = choice.content or _has_content(delta)
-    choice.refusal = choice.refusal or bool(delta.get("refusal"))
+    reason = part.get("finish_reason")
+    if reason:
+        choice.reason = reason
+    if not choice.content:
+        choice.content = _has_content(delta)
+    if delta.get("refusal"):
+        choice.refusal = True

@@ -26,9 +26,9 @@ class _Compatible:
 
     @hookimpl
     def claim_exchange(self, request: RequestHead) -> Claim | None:
-        own = request.sdk == self.name
-        if not own and request.sdk is not None:
+        if request.sdk not in (self.name, None):
             return None
+        own = request.sdk == self.name
         host = hosts.name(request)
         if not own and host.vendor != self.brand:
             return None

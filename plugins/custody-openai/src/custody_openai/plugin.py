@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from custody.plugin import CallSeam, Claim, Doubt, Exchange, Forensics, Questions, RequestHead, Vendor, hookimpl
 from custody_openai import credentials, hosts, operations, reading, reconcile, streams
 
 NAME = "openai"
+
+
+@lru_cache(maxsize=256)
+def _claim(vendor: str, operation: str, sure: bool) -> Claim:
+    needs = frozenset[str]() if sure else operations.NEEDS.get(operation, frozenset())
+    return Claim(NAME, vendor, operation, streams.ends.get(operation), needs=needs)
 
 
 class OpenAIPlugin:
@@ -35,8 +43,7 @@ class OpenAIPlugin:
             return None
         # On any host, and not inside an SDK, the path alone may be a survey's or a form's.
         sure = request.sdk == NAME or host.known or request.through is not None
-        needs = frozenset[str]() if sure else operations.NEEDS.get(operation, frozenset())
-        return Claim(NAME, host.vendor, operation, streams.ends.get(operation), needs=needs)
+        return _claim(host.vendor, operation, sure)
 
     @hookimpl
     def reconcile_call(self, doubt: Doubt) -> Questions | None:

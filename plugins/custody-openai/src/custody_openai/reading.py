@@ -70,10 +70,10 @@ def read(exchange: Exchange) -> Forensics:
     conversation = exchange.claim.operation == "realtime"
     answer = realtime.answer_of(exchange) if conversation else answer_of(exchange)
     request = exchange.request_json
-    body = answer.body
+    body, prefix = answer.body, answer.prefix
 
     def stated(name: str) -> Finding:
-        return body_finding(exchange, body.get(name) or None, answer.field(name))
+        return body_finding(exchange, body.get(name) or None, prefix + name)
 
     model = stated("model")
     tokens = usage.read(answer, no_output=exchange.claim.operation in _NO_OUTPUT)
@@ -156,10 +156,11 @@ def _parameters(request: Any) -> dict[str, Any]:
     messages = request.get("messages")
     if isinstance(messages, list):
         kept["messages"] = len(messages)
-        system = [
-            m.get("content") for m in messages if isinstance(m, dict) and m.get("role") in ("system", "developer")
-        ]
-        kept["system_prompt_chars"] = sum(len(text) for text in system if isinstance(text, str))
+        kept["system_prompt_chars"] = 0
+        for message in messages:
+            if isinstance(message, dict) and message.get("role") in ("system", "developer"):
+                text = message.get("content")
+                kept["system_prompt_chars"] += len(text) if isinstance(text, str) else 0
     elif isinstance(request.get("instructions"), str):
         kept["system_prompt_chars"] = len(request["instructions"])
     if isinstance(request.get("tools"), list):

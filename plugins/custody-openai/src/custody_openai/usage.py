@@ -53,4 +53,7 @@ def read(answer: Answer, *, no_output: bool = False) -> Usage | None:
 
 
 def _details(raw: dict[str, Any], *names: str) -> dict[str, Any]:
-    return next((raw[name] for name in names if isinstance(raw.get(name), dict)), {})
+    for inner in map(raw.get, names):
+        if isinstance(inner, dict):
+            return inner
+    return {}

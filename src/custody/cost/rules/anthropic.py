@@ -13,7 +13,9 @@ from custody.cost.rules.tiers import served
 from custody.cost.usage.counts import count, part, unknown_fields
 
 _ANYWHERE = ("", "global", "notavailable", "default", "none")
-_FREE_TOOLS = ("web_search_requests", "web_fetch_requests", "tool_search_requests", "code_execution_requests")
+_FREE_TOOLS = frozenset(
+    ("web_search_requests", "web_fetch_requests", "tool_search_requests", "code_execution_requests")
+)
 
 
 def terms(call: Call) -> Terms:
@@ -39,7 +41,7 @@ def _tier(call: Call) -> str:
     if call.batch and stated is not None and names.tier(stated) == "standard":
         raise Unpriced("tier_unpriced", "a batch whose response says that it was none")
     if stated is None and isinstance(call.tier, str) and squeezed(call.tier) == "standardonly":
-        return served(Call(**{**vars(call), "tier": "standard"}))
+        return served(call._replace(tier="standard"))
     return served(call, stated)
 
 

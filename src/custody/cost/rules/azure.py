@@ -81,7 +81,7 @@ def _tier(call: Call, words: list[str]) -> str:
     stated = call.tier if isinstance(call.tier, str) and squeezed(call.tier) not in (*_TYPES, *_ZONES) else None
     if isinstance(stated, str) and squeezed(stated).startswith("datazone"):
         stated = None
-    plain = Call(**{**vars(call), "tier": stated, "batch": batch})
+    plain = call._replace(tier=stated, batch=batch)
     return served(plain, response)
 
 

@@ -10,11 +10,14 @@ from typing import Any
 from custody.cost.record import Unpriced
 from custody.cost.usage.counts import Counted, count, part, unknown_fields
 
-_KNOWN = (
-    "input_tokens output_tokens cache_creation_input_tokens cache_read_input_tokens cache_creation "
-    "output_tokens_details server_tool_use service_tier inference_geo speed iterations type model"
-).split()
+_KNOWN = frozenset(
+    (
+        "input_tokens output_tokens cache_creation_input_tokens cache_read_input_tokens cache_creation "
+        "output_tokens_details server_tool_use service_tier inference_geo speed iterations type model"
+    ).split()
+)
 _TTLS = {"ephemeral_5m_input_tokens": "cache_write_5m", "ephemeral_1h_input_tokens": "cache_write_1h"}
+_KNOWN_TTLS = frozenset(_TTLS)
 
 
 def read(raw: dict[str, Any]) -> list[Counted]:
@@ -48,7 +51,7 @@ def _entry(raw: dict[str, Any]) -> Counted:
     counted.add("output", made - thinking)
     counted.add("cache_read", count(raw, "cache_read_input_tokens") or 0)
     written, split = count(raw, "cache_creation_input_tokens"), part(raw, "cache_creation")
-    by_ttl = {name: count(split, field) or 0 for field, name in _TTLS.items()}
+    by_ttl = {name: count(split, field) or 0 for field, name in _TTLS.items()} if split else {}
     if any(by_ttl.values()):
         if written is not None and sum(by_ttl.values()) != written:
             raise Unpriced("usage_inconsistent", "the cache writes by lifetime are not all cache writes")
@@ -57,5 +60,5 @@ def _entry(raw: dict[str, Any]) -> Counted:
     else:
         counted.add("cache_write_5m", written or 0)  # the default lifetime, and the only one without the split
     counted.unknown += unknown_fields(raw, _KNOWN)
-    counted.unknown += unknown_fields(split, _TTLS, "cache_creation.")
+    counted.unknown += unknown_fields(split, _KNOWN_TTLS, "cache_creation.")
     return counted

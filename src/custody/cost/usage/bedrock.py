@@ -28,11 +28,13 @@ _HEADERS = {
     "cache_write": "x-amzn-bedrock-cache-write-input-token-count",
 }
 _METRICS = "amazon-bedrock-invocationMetrics"
-_KNOWN = (
-    *(name for names in _NAMES.values() for name in names),
-    *_HEADERS.values(),
-    *("totalTokens", "totalTokenCount", "cacheDetails", "invocationLatency", "firstByteLatency", "latencyMs"),
-    *("results", "serverToolUsage", _METRICS, "cache_creation"),
+_KNOWN = frozenset(
+    (
+        *(name for names in _NAMES.values() for name in names),
+        *_HEADERS.values(),
+        *("totalTokens", "totalTokenCount", "cacheDetails", "invocationLatency", "firstByteLatency", "latencyMs"),
+        *("results", "serverToolUsage", _METRICS, "cache_creation"),
+    )
 )
 _TTL = {"5m": "cache_write_5m", "1h": "cache_write_1h"}
 

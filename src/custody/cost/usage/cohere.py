@@ -8,6 +8,7 @@ from custody.cost.record import Unpriced
 from custody.cost.usage.counts import Counted, count, part, unknown_fields
 
 _UNITS = {"input_tokens": "input", "output_tokens": "output", "search_units": "rerank_searches"}
+_KNOWN = frozenset(_UNITS)
 
 
 def read(raw: dict[str, Any]) -> Counted:
@@ -18,5 +19,5 @@ def read(raw: dict[str, Any]) -> Counted:
     counted = Counted()
     for field, name in _UNITS.items():
         counted.add(name, count(billed, field) or 0)
-    counted.unknown += unknown_fields(billed, _UNITS, "billed_units.")
+    counted.unknown += unknown_fields(billed, _KNOWN, "billed_units.")
     return counted

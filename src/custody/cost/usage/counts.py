@@ -6,11 +6,12 @@ cache, ``reasoning`` is not in ``output``, and so on. What a class is billed at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from custody.cost.money import ZERO
 from custody.cost.record import Unpriced
 
 MODALITIES = ("audio", "image", "video")
@@ -35,29 +36,39 @@ class Counted:
         if count < 0:
             raise Unpriced("usage_inconsistent", f"{name} would be {count}")
         if count:
-            self.classes[name] = self.classes.get(name, Decimal(0)) + Decimal(count)
+            more = Decimal(count)
+            self.classes[name] = self.classes[name] + more if name in self.classes else more
 
     @property
     def input_tokens(self) -> Decimal:
         """All input tokens, cached ones included: what long-context thresholds look at."""
-        return sum((n for c, n in self.classes.items() if c.startswith(INPUTS)), Decimal(0))
+        return self._sum(INPUTS)
 
     def must_be(self, *totals: int | None) -> None:
         """The tokens of all classes together are one of the vendor's totals; None is no statement."""
         known = [total for total in totals if total is not None]
-        mine = sum((n for c, n in self.classes.items() if c.startswith((*INPUTS, *OUTPUTS))), Decimal(0))
-        if known and mine not in known:
+        if known and (mine := self._sum(_TOKENS)) not in known:
             raise Unpriced("usage_inconsistent", f"the classes add up to {mine}, the vendor's total is {known[0]}")
+
+    def _sum(self, beginnings: tuple[str, ...]) -> Decimal:
+        tokens = ZERO
+        for name, n in self.classes.items():
+            if name.startswith(beginnings):
+                tokens += n
+        return tokens
 
 
 INPUTS = ("input", "cache_", "tool_input")
 OUTPUTS = ("output", "reasoning")
+_TOKENS = INPUTS + OUTPUTS
 
 
 def count(raw: Mapping[str, Any], *names: str) -> int | None:
     """The first of these fields that is there. Raises ``Unpriced`` where it is no count."""
     for name in names:
         value = raw.get(name)
+        if type(value) is int and value >= 0:
+            return value
         if value is None:
             continue
         whole = int(value) if isinstance(value, float) and value.is_integer() else value  # Cohere, Titan: 28.0
@@ -69,17 +80,17 @@ def count(raw: Mapping[str, Any], *names: str) -> int | None:
 
 def part(raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """The first of these objects that is there; empty where none is."""
-    return next((raw[name] for name in names if isinstance(raw.get(name), dict)), {})
+    for inner in map(raw.get, names):
+        if isinstance(inner, dict):
+            return inner
+    return {}
 
 
-def unknown_fields(raw: Mapping[str, Any], known: Iterable[str], where: str = "") -> list[str]:
+def unknown_fields(raw: Mapping[str, Any], known: frozenset[str], where: str = "") -> list[str]:
     """Fields that are not known and hold a number other than 0, at any depth."""
-    names = frozenset(known)
-    found: list[str] = []
-    for name, value in raw.items():
-        if name not in names:
-            found += [f"{where}{name}"] if _holds_number(value) else []
-    return found
+    if known.issuperset(raw):
+        return []
+    return [f"{where}{name}" for name, value in raw.items() if name not in known and _holds_number(value)]
 
 
 def _holds_number(value: Any) -> bool:

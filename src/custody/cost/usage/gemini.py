@@ -10,11 +10,13 @@ from custody.cost.usage.counts import Counted, count, unknown_fields
 
 _KINDS = {"TEXT": "", "DOCUMENT": "", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
 _BY_NUMBER = {"1": "TEXT", "2": "IMAGE", "3": "VIDEO", "4": "AUDIO", "5": "DOCUMENT"}  # of the protocol buffer
-_KNOWN = (
-    "promptTokenCount cachedContentTokenCount toolUsePromptTokenCount candidatesTokenCount thoughtsTokenCount "
-    "responseTokenCount totalTokenCount promptTokensDetails cacheTokensDetails toolUsePromptTokensDetails "
-    "candidatesTokensDetails responseTokensDetails trafficType serviceTier billablePromptUsage tokenCount"
-).split()
+_KNOWN = frozenset(
+    (
+        "promptTokenCount cachedContentTokenCount toolUsePromptTokenCount candidatesTokenCount thoughtsTokenCount "
+        "responseTokenCount totalTokenCount promptTokensDetails cacheTokensDetails toolUsePromptTokensDetails "
+        "candidatesTokensDetails responseTokensDetails trafficType serviceTier billablePromptUsage tokenCount"
+    ).split()
+)
 _INTERACTIONS = {
     "total_input_tokens": "promptTokenCount",
     "total_cached_tokens": "cachedContentTokenCount",
@@ -64,6 +66,8 @@ def read(raw: dict[str, Any], operation: str) -> Counted:
 def _kinds(raw: dict[str, Any], name: str, whole: int, other: str = "") -> dict[str, int]:
     """Tokens by kind; what the details leave out is text."""
     details = raw.get(name) or raw.get(other) or []
+    if not details and whole >= 0:
+        return {"": whole}
     by_kind: dict[str, int] = {}
     for entry in details if isinstance(details, list) else []:
         if not isinstance(entry, dict):
@@ -83,4 +87,4 @@ def _kinds(raw: dict[str, Any], name: str, whole: int, other: str = "") -> dict[
 
 
 def _camel(name: str) -> str:
-    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+    return name if "_" not in name else re.sub(r"_([a-z])", lambda match: match[1].upper(), name)

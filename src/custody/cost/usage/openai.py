@@ -12,6 +12,7 @@ from typing import Any
 from custody.cost.money import dollars
 from custody.cost.record import Unpriced
 from custody.cost.usage.counts import MODALITIES, Counted, count, part, unknown_fields
+from custody.cost.usage.text import INSIDE, OUTSIDE, text_only
 
 _INSIDE = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
 _OUTSIDE = ("completion_tokens_details", "output_tokens_details", "completion_token_details", "output_token_details")
@@ -21,17 +22,9 @@ _KNOWN = (
     "cost cost_details is_byok cost_in_usd_ticks prompt_audio_seconds characters input_characters num_sources_used "
     "server_side_tool_usage_details pages_processed search_context_size num_cached_tokens"
 ).split()
-_KNOWN_INSIDE = frozenset(
-    "cached_tokens cache_write_tokens text_tokens audio_tokens image_tokens video_tokens cached_tokens_details".split()
-)
-_KNOWN_OUTSIDE = frozenset(
-    (
-        "reasoning_tokens text_tokens audio_tokens image_tokens video_tokens accepted_prediction_tokens "
-        "rejected_prediction_tokens"
-    ).split()
-)
 _SECONDS = ("seconds", "audio_seconds", "duration_seconds", "duration", "prompt_audio_seconds")
 _CHARACTERS = ("input_characters", "characters", "character_count")
+_OTHER_UNITS = frozenset((*_SECONDS, *_CHARACTERS, "pages_processed"))
 _FIELDS = tuple((kind, f"{kind}_tokens") for kind in MODALITIES)
 _AT_TOP = frozenset((*_KNOWN, *_INSIDE, *_OUTSIDE, *_SECONDS, *_CHARACTERS))
 _NO_OUTPUT = ("embeddings", "rerank", "moderations")
@@ -39,6 +32,10 @@ _NO_OUTPUT = ("embeddings", "rerank", "moderations")
 
 def read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     """Raises ``Unpriced`` where usage is missing or does not add up."""
+    return text_only(raw) or _read(raw, vendor, operation)
+
+
+def _read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     counted = Counted()
     if _other_units(raw, counted):
         return counted
@@ -60,15 +57,17 @@ def read(raw: dict[str, Any], vendor: str, operation: str) -> Counted:
     _output(outside, made + reasoning if beside else made, reasoning, counted)
     counted.must_be(total)
     counted.unknown += unknown_fields(raw, _AT_TOP)
-    counted.unknown += unknown_fields(inside, _KNOWN_INSIDE, "input.")
-    counted.unknown += unknown_fields(outside, _KNOWN_OUTSIDE, "output.")
+    counted.unknown += unknown_fields(inside, INSIDE, "input.")
+    counted.unknown += unknown_fields(outside, OUTSIDE, "output.")
     if count(raw, "num_sources_used"):
         counted.unknown.append("num_sources_used")
     return counted
 
 
 def _other_units(raw: dict[str, Any], counted: Counted) -> bool:
-    """Seconds and characters; True where they are all there is."""
+    """Seconds, characters and pages; True where they are all there is."""
+    if _OTHER_UNITS.isdisjoint(raw):
+        return False
     seconds = _seconds(raw)
     if seconds is not None:
         counted.add("audio_seconds", seconds)
