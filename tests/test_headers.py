@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 
 from custody import redact
 from custody.exchange import RequestHead, ResponseHead
-from custody.headers import Remembered
-from custody.redact import REQUEST_HEADER_PREFIXES, REQUEST_HEADERS, RESPONSE_HEADER_PREFIXES, RESPONSE_HEADERS
+from custody.headers import (
+    REQUEST_HEADER_PREFIXES,
+    REQUEST_HEADERS,
+    RESPONSE_HEADER_PREFIXES,
+    RESPONSE_HEADERS,
+    Remembered,
+)
 from custody.seam.wire import text_of
 
 KNOWN = sorted(REQUEST_HEADERS | RESPONSE_HEADERS | {"authorization", "cookie", "X-Stainless-Lang", "X-RateLimit-A"})

@@ -13,12 +13,11 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Literal
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from custody import needles
 from custody.exchange import Headers, parse_json
-from custody.headers import Remembered
+from custody.headers import Remembered, in_requests, in_responses
 
 MASK = "[REDACTED]"
 
@@ -45,30 +44,6 @@ _LATEST = 8  # cookies: as many as clients take turns
 
 _Forms = tuple[bytes, ...]
 """How a secret may be written."""
-
-REQUEST_HEADERS = frozenset(
-    "accept accept-language content-type content-encoding content-language host user-agent "
-    "anthropic-version anthropic-beta openai-beta openai-organization openai-project "
-    "x-goog-user-project x-goog-api-client x-goog-api-version x-vertex-ai-llm-shared-request-type".split()
-)
-REQUEST_HEADER_PREFIXES = ("x-stainless-", "x-amzn-bedrock-")
-
-RESPONSE_HEADERS = frozenset(
-    "content-type content-encoding content-length content-language transfer-encoding date server via age "
-    "cache-control retry-after retry-after-ms x-should-retry request-id x-request-id apim-request-id "
-    "x-ms-region x-ms-request-id x-amzn-requestid x-goog-request-id cf-ray x-cloud-trace-context "
-    "openai-organization openai-project openai-processing-ms openai-version openai-model "
-    "anthropic-organization-id anthropic-workspace-id x-envoy-upstream-service-time server-timing "
-    "x-gemini-service-tier strict-transport-security vary location www-authenticate "
-    "x-groq-region x-inference-provider x-ds-trace-id x-ms-deployment-name x-ms-is-spilled-over "
-    "x-ms-rai-invoked azureml-model-session cmp-upstream-response-duration x-inference-version x-inference-time "
-    "x-queue-time x-compute-time x-total-time x-api-received x-api-call-start x-api-call-end cf-cache-status "
-    "mistral-correlation-id x-kong-request-id x-debug-trace-id x-api-warning x-amzn-errortype "
-    "x-goog-upload-url x-goog-upload-status".split()
-)
-RESPONSE_HEADER_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-amzn-bedrock-", "x-custody-")
-
-_ADDRESSES = ("location", "x-goog-upload-url")  # a signed address is a credential
 
 QUERY = frozenset(
     "api-version alt limit after after_id before before_id order include include[] model purpose stream "
@@ -191,7 +166,7 @@ class Redactor:
             if (name, value) in self._examined:
                 continue
             self._examined.add((name, value))
-            if _in_requests[name] or name.lower() in _PASSING:
+            if in_requests[name] or name.lower() in _PASSING:
                 continue
             parts = [value, *re.split(r"[\s;,]+", value), *(p.partition("=")[2] for p in re.split(r"[;,]\s*", value))]
             parts += _basic(value)
@@ -272,7 +247,7 @@ class Redactor:
 
 def request_headers(headers: Headers) -> list[list[str]]:
     """The request headers that may be stored, in order."""
-    return [[name, value] for name, value in headers if _in_requests[name]]
+    return [[name, value] for name, value in headers if in_requests[name]]
 
 
 def response_headers(headers: Headers) -> list[list[str]]:
@@ -280,7 +255,7 @@ def response_headers(headers: Headers) -> list[list[str]]:
     return [
         [name, url(value) if stored == "masked" else value]
         for name, value in headers
-        if (stored := _in_responses[name]) is not None
+        if (stored := in_responses[name]) is not None
     ]
 
 
@@ -357,24 +332,6 @@ _ASSIGNED = re.compile(r"""\b([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s"';]+
 
 def _mask_assigned(found: re.Match[str]) -> str:
     return f"{found[1]}={MASK}" if _SECRET_NAME.search(found[1]) else found[0]
-
-
-def _request_header(name: str) -> bool:
-    """Whether it may be stored."""
-    name = name.lower()
-    return name in REQUEST_HEADERS or name.startswith(REQUEST_HEADER_PREFIXES)
-
-
-def _response_header(name: str) -> Literal["as it is", "masked"] | None:
-    """How it may be stored."""
-    name = name.lower()
-    if name not in RESPONSE_HEADERS and not name.startswith(RESPONSE_HEADER_PREFIXES):
-        return None
-    return "masked" if name in _ADDRESSES else "as it is"
-
-
-_in_requests = Remembered(_request_header)
-_in_responses = Remembered(_response_header)
 
 
 def _looks_secret(value: str) -> bool:
