@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import orjson
 
 from custody.exchange import Headers, parse_json
+from custody.headers import Remembered, lowered
 from custody.identity import tool_ids
 
 _IGNORED = frozenset(
@@ -67,10 +68,11 @@ def canonical_request(
 
     ``parsed``: ``parse_json(body)``, where that is known already.
     """
-    kept = sorted(
-        [name, _media_type(headers[at][1]) if name == "content-type" else headers[at][1]]
-        for at, name in _counting(_names(headers), ignore)
-    )
+    kept = sorted([
+        [low, _media_type(value) if low == "content-type" else value]
+        for name, value in headers
+        if not _ignored[name] and (low := lowered[name]) not in ignore
+    ])  # fmt: skip
     scheme, host, port, path, query = _where(url) if len(url) <= 512 else _where.__wrapped__(url)
     canonical = Canonical(
         method=method.upper(),
@@ -108,7 +110,7 @@ def _body(headers: Headers, body: bytes, parsed: Any) -> tuple[Any, bool]:
     """The body, and whether all its numbers are plain ones."""
     if not body:
         return None, True
-    content_type = next((headers[at][1] for at, name in _counting(_names(headers)) if name == "content-type"), "")
+    content_type = next((value for name, value in headers if lowered[name] == "content-type"), "")
     if content_type.lower().startswith("multipart/") and (boundary := _BOUNDARY.search(content_type)):
         parts = body.split(b"--" + boundary[1].strip().encode("utf-8", "surrogateescape"))
         digests = b"".join(hashlib.sha256(part).digest() for part in parts)
@@ -149,23 +151,14 @@ def _canonical_bytes(canonical: dict[str, Any]) -> bytes:
     return canonical_json(canonical).encode("utf-8", "surrogatepass")
 
 
-def _names(headers: Headers) -> tuple[str, ...]:
-    return next(zip(*headers, strict=True), ())
-
-
-@lru_cache(maxsize=256)
-def _counting(names: tuple[str, ...], ignore: frozenset[str] = frozenset()) -> tuple[tuple[int, str], ...]:
-    """Of a request's headers those that count, by place and lower-case name: a client's requests have all the same."""
-    return tuple(
-        (at, name.lower()) for at, name in enumerate(names) if not ignored_header(name) and name.lower() not in ignore
-    )
-
-
-@lru_cache(maxsize=1024)
 def ignored_header(name: str) -> bool:
     """Whether a request header is known to leave the answer alone."""
-    name = name.lower()
-    return name in _IGNORED or name.startswith(_IGNORED_PREFIXES)
+    return _ignored[name]
+
+
+_ignored: Remembered[str, bool] = Remembered(
+    lambda name: name.lower() in _IGNORED or name.lower().startswith(_IGNORED_PREFIXES)
+)
 
 
 def header_digest(secret: bytes, value: str) -> str:

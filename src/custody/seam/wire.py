@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import Any
 
 from custody.credentials import PLACEHOLDER
@@ -97,12 +96,8 @@ if hasattr(os, "register_at_fork"):
 
 def text_of(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Headers as they travelled, as text."""
-    pairs = list(raw)
-    parts = b"\n".join(chain.from_iterable(pairs)).decode("latin-1").split("\n")
-    if len(parts) != 2 * len(pairs):  # none at all, or one that holds what no header may
-        return tuple([(decoded[name], value.decode("latin-1")) for name, value in pairs])
-    each = iter(parts)
-    return tuple(zip(each, each, strict=True))
+    # One by one: to join them, decode once and split again takes more instructions.
+    return tuple([(decoded[name], value.decode("latin-1")) for name, value in raw])
 
 
 def fill(headers: Headers) -> Headers | None:
