@@ -18,7 +18,7 @@ LONGEST = (
     "tests/conformance/test_conformance", "tests/faults/test_kill", "plugins/custody-fsspec/tests/test_behind",
     "plugins/custody-fsspec/tests/test_s3_workers", "plugins/custody-fsspec/tests/test_sessions",
     "tests/faults/", "tests/features/",
-    "tests/flow/test_processes", "tests/flow/test_dask_study", "tests/flow/", "tests/docs/", "tests/contract/",
+    "tests/flow/test_processes", "tests/flow/test_fanned_out", "tests/flow/", "tests/docs/", "tests/contract/",
     "tests/engines/",
 )  # fmt: skip
 """What takes long in one file begins first, lest one worker be left with it at the end while the others are done."""

@@ -1,6 +1,6 @@
 """A study fanned out on Ray: every worker is a process that joins the session, and one may die.
 
-    pip install ray
+    pip install 'custody[ray]'
     python examples/ray_study.py                       needs OPENAI_API_KEY
 
 Ray's workers inherit the session (CUSTODY_SESSION and the variables beside it) where Ray is started within it, as here.
@@ -24,7 +24,7 @@ RUNS = 6
 
 @ray.remote(max_retries=3)
 def analyse(document: str, run: int) -> tuple[str, int, str, int]:
-    """One task: two calls, of which the second needs the answer of the first. Runs in a worker, whose number it tells."""
+    """One task: two calls, of which the second needs the answer of the first. Runs in a worker, and tells which."""
     client = openai.OpenAI(max_retries=0)
     with custody.session(project="examples", experiment="ray").scope(document=document, run=run):
 
