@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -134,16 +133,7 @@ class Archive:
 
     def answers(self) -> int:
         """How many identities have an answer."""
-        found = self._live.digests()
-        count = len(found) + sum(len(part) - part.unanswering() for part in self._packed)
-        marks = {int.from_bytes(known[:8], sys.byteorder) for known in found}
-        for part in self._packed:
-            marks.update(part.marks())
-        if len(marks) == count:
-            return count  # no two are alike
-        for part in self._packed:
-            found.update(part.answered())
-        return len(found)
+        return packed.identities(self._packed, self._live.digests())
 
     def unanswering(self) -> int:
         """How many calls are no answer."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -181,6 +182,20 @@ def load(data: bytes, segment: str, read: Callable[[Place], dict[str, Any]]) -> 
         return Packed(segment, size, count, number, last, parts["records"], parts["entries"], loose, on_wire, read)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def identities(parts: Sequence[Packed], others: set[bytes]) -> int:
+    """How many identities have an answer in these parts, or are among the digests of ``others``."""
+    count = len(others) + sum(len(part) - part.unanswering() for part in parts)
+    marks = {int.from_bytes(known[:8], sys.byteorder) for known in others}
+    for part in parts:
+        marks.update(part.marks())
+    if len(marks) == count:
+        return count  # no two are alike
+    found = set(others)
+    for part in parts:
+        found.update(part.answered())
+    return len(found)
 
 
 def _loose(kind: str, number: int, exchange: str, offset: int, size: int, said: Any = None) -> Loose:
