@@ -115,3 +115,7 @@ def test_json() -> None:
 def test_event_streams() -> None:
     assert is_event_stream(ResponseHead(200, "", "", (("Content-Type", "text/event-stream"),)))
     assert not is_event_stream(ResponseHead(200, "", "", ()))
+
+
+def test_what_is_worked_out_once_is_documented_on_its_class() -> None:
+    assert "content-encoding" in (Exchange.content.__doc__ or "")  # type: ignore[union-attr]

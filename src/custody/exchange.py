@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, overload
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import orjson
@@ -119,7 +119,13 @@ class _once(Generic[T]):  # noqa: N801  (it is written like a property)
     def __init__(self, of: Callable[[Any], T]) -> None:
         self._of, self._name, self.__doc__ = of, of.__name__, of.__doc__
 
-    def __get__(self, exchange: Exchange, owner: object = None) -> T:
+    @overload
+    def __get__(self, exchange: None, owner: object = None) -> Self: ...
+    @overload
+    def __get__(self, exchange: Exchange, owner: object = None) -> T: ...
+    def __get__(self, exchange: Exchange | None, owner: object = None) -> T | Self:
+        if exchange is None:
+            return self
         value = exchange.__dict__[self._name] = self._of(exchange)
         return value
 

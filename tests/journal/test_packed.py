@@ -55,7 +55,8 @@ def test_a_packed_session_answers_as_one_that_was_read(session: Any, numbered: A
     assert [i.key for i in indexed.replicates(numbered(5).key)] == [numbered(5).key]
 
 
-def test_lines_of_a_call_in_two_segments_find_each_other(session: Any, numbered: Any) -> None:
+def _answer_late(session: Any) -> None:
+    """Call 1000 is sent first, and answered segments later."""
     early = session.request(1000)
     sealed = session.sealed
     for number in range(30):
@@ -63,6 +64,10 @@ def test_lines_of_a_call_in_two_segments_find_each_other(session: Any, numbered:
     session.sealed = sealed
     session.respond(early, 1000, [b"late"])
     session.close()
+
+
+def test_lines_of_a_call_in_two_segments_find_each_other(session: Any, numbered: Any) -> None:
+    _answer_late(session)
     archive = Archive(session.storage)
     archive.refresh()
     call = archive.answer(numbered(1000))
@@ -78,13 +83,7 @@ def test_lines_of_a_call_in_two_segments_find_each_other(session: Any, numbered:
 def test_a_call_line_that_stands_alone_is_not_read_where_its_summary_is_known(
     session: Any, numbered: Any, monkeypatch: pytest.MonkeyPatch, older: bool
 ) -> None:
-    early = session.request(1000)
-    sealed = session.sealed
-    for number in range(30):
-        session.call(number)
-    session.sealed = sealed
-    session.respond(early, 1000, [b"late"])
-    session.close()
+    _answer_late(session)
     if older:
         for path in (session.storage.root / "llm_archive").glob("*.idx"):
             path.write_bytes(_without_summaries(path.read_bytes()))
@@ -202,3 +201,20 @@ def test_an_index_that_gives_a_call_for_another_is_not_replayed(session: Any, nu
             continue
         wrong.append(number)
     assert len(wrong) == 2
+
+
+@pytest.mark.parametrize("said", [["id"], [1, ["s", "k", []], 0, 0, 1, 0, 1, []], ["i", "sk", 0, 0, 1, 0, 1, []], "id"])
+def test_a_summary_that_is_none_makes_the_sidecar_none(session: Any, said: Any) -> None:
+    """Its checksum says that it was written so, not that it is right."""
+    line: Any = ("call", 1, "", 0, 10, said)
+    made = packed.pack("llm_archive/w-000001.jsonl", [], size=1, lines=1, first=1, last=1, loose=[line], load=dict)
+    assert packed.load(made.dump(), made.segment, dict) is None
+
+
+def test_a_summary_has_the_types_of_one_whoever_wrote_it() -> None:
+    line: Any = ("call", 1, "", 0, 10, ["i", ["s", "k", 2], 3, 4, 1, 0, 1, [["not a name"], 5]])
+    made = packed.pack("llm_archive/w-000001.jsonl", [], size=1, lines=1, first=1, last=1, loose=[line], load=dict)
+    found = packed.load(made.dump(), made.segment, dict)
+    assert found is not None and (said := found.loose[0][5]) is not None
+    assert said.answers is True and said.identity == ("s", "k", 2)
+    assert all(isinstance(name, str) for name in said.exchanges)

@@ -199,12 +199,14 @@ def identities(parts: Sequence[Packed], others: set[bytes]) -> int:
 
 
 def _loose(kind: str, number: int, exchange: str, offset: int, size: int, said: Any = None) -> Loose:
-    """Raises ValueError, TypeError."""
+    """A line of ``loose``, of the right types whoever wrote it. Raises ValueError, TypeError."""
     summary = None
     if said is not None:
-        name, identity, started, ended, answers, failed, on_wire, exchanges = said
-        known = Identity(*identity)
-        summary = Summary(name, known, started, ended, answers, failed, on_wire, tuple(exchanges))
+        name, (scope, key, replicate), started, ended, answers, failed, on_wire, exchanges = said
+        summary = Summary(
+            str(name), Identity(str(scope), str(key), int(replicate)), int(started), int(ended),
+            bool(answers), bool(failed), bool(on_wire), tuple(map(str, exchanges)),
+        )  # fmt: skip
     return str(kind), int(number), str(exchange), int(offset), int(size), summary
 
 
