@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from custody.errors import StorageError
-from custody.storage import Entry, Storage, Streaming
+from custody.storage import Compacting, Entry, Storage, Streaming
 from custody.testing.sharing_contract import CAPABILITIES, THREADS, SharingContract, at_once
 
 OUTSIDE = ("../outside", "/outside", "a/../../outside", "..", ".", "", "a//b", "a/./b", "a/")
@@ -275,6 +275,26 @@ class StorageContract(SharingContract):
                 other.create_log("log.jsonl")
             assert [entry.name for entry in other.list()] == ["log.jsonl", "object"]
         log.close()
+
+    @pytest.mark.parametrize("lists", [True, False], ids=["listed", "only read"])
+    def test_who_has_read_a_part_of_a_log_reads_the_rest_once_it_is_compacted(
+        self, storage: Storage, reopen: Callable[[], Storage] | None, lists: bool
+    ) -> None:
+        name, other = "llm_archive/w-000001.jsonl", self._again(reopen)
+        log = storage.create_log(name)
+        for line in (b"first\n", b"second\n"):
+            log.append(line)
+            log.sync()
+        assert other.read(name) == b"first\nsecond\n"
+        log.append(b"third\n")
+        log.sync()
+        log.close()
+        if isinstance(storage, Compacting):
+            storage.compact(name)
+        if lists:
+            assert list(other.list("llm_archive/")) == [Entry(name, 19)]
+        assert other.read(name, 13, 100) == b"third\n", "another worker would not find the answer, and pay again"
+        assert other.read(name) == b"first\nsecond\nthird\n"
 
     def test_a_lock_holds_against_the_one_opened_again(
         self, storage: Storage, reopen: Callable[[], Storage] | None

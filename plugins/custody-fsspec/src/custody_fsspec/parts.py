@@ -122,5 +122,16 @@ def look(objects: Objects, name: str, before: Table | None = None) -> Table:
     """The table of a log, asked of the server."""
     if before is not None and objects.ordered and before.parts:
         last = max(piece.begin for piece in before.parts)
-        return table(name, objects.list(name + FOLDER, after=part_key(name, last)), before)
+        found = table(name, objects.list(name + FOLDER, after=part_key(name, last)), before)
+        # Where nothing follows, it may be because all of it is one object now, which stands before all parts.
+        if found.end > before.end or before.plain != 0 or _plain(objects, name) == 0:
+            return found
     return table(name, objects.list(name))
+
+
+def _plain(objects: Objects, name: str) -> int:
+    """Size of what is stored under the log's own name; -1 where nothing is."""
+    try:
+        return objects.head(name).size
+    except FileNotFoundError:
+        return -1

@@ -56,6 +56,15 @@ class Reading:
                 self._tables.pop(name, None)
         return found
 
+    def _listed(self, name: str, found: Table) -> None:
+        """A log whose parts are remembered is as the server lists it now: it may have been compacted since."""
+        with self._lock:
+            if name in self._tables:
+                if found.parts:
+                    self._tables[name] = found
+                else:
+                    del self._tables[name]
+
     def forget(self, name: str) -> None:
         with self._lock:
             self._tables.pop(name, None)
@@ -75,6 +84,7 @@ class Reading:
             if name.startswith(prefix):
                 size = stored_parts[0].size if len(stored_parts) == 1 else 0
                 known = table(name, stored_parts)
+                self._listed(name, known)
                 if known.plain < 0 and not known.pieces:  # the seal of a log that was removed
                     continue
                 found.append(Entry(name, known.end if known.pieces else size))
