@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from custody.errors import StorageError
+from custody.integrity.chain import GENESIS, Chain
 from custody.redact import Redactor
 from custody.stamps import now
 from custody.storage import Batching, SharedLog
@@ -26,11 +27,11 @@ log = logging.getLogger("custody")
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-GENESIS = "0" * 64
-_COMPLETE = re.compile(rb'"event":"llm_call_complete","call_id":"([^"\\\x00-\x1f]+)"')
-_LINKED = re.compile(rb'\{"seq":([1-9]\d{0,17}),"time":"[^"\\]*","event":".*,"previous_sha256":"([0-9a-f]{64})"\}')
+COMPLETE = re.compile(rb'"event":"llm_call_complete","call_id":"([^"\\\x00-\x1f]+)"')
+OF_CALLS = ("llm_call_start", "llm_call_complete", "llm_call_reused")
+HEARD = re.compile(rb'"event":"llm_call_(?:start|complete|reused)","call_id":"([^"\\\x00-\x1f]+)"')
+"""The call ids of those events, as they are written here."""
 _BLOCK = 1024 * 1024
-_CUT = b"\x18"  # how a shared log ends a line that a crash cut (``storage.SharedLog``)
 
 
 class Chronolog:
@@ -123,11 +124,19 @@ def completed(blocks: Iterable[bytes]) -> set[bytes]:
     """Ids of the calls that were completed, in UTF-8, by a chronolog's bytes in pieces: 10^6 events in about a
     second."""
     found: set[bytes] = set()
+    for whole in whole_lines(blocks):
+        found.update(COMPLETE.findall(whole))
+    return found
+
+
+def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """A chronolog's bytes in pieces that end with a line; without its torn end."""
     rest = b""
     for block in blocks:
-        whole, _, rest = (rest + block).rpartition(b"\n")
-        found.update(_COMPLETE.findall(whole))
-    return found
+        whole, newline, tail = block.rpartition(b"\n")
+        if newline:
+            yield rest + whole
+        rest = tail if newline else rest + tail
 
 
 def latest(read: Callable[[int, int], bytes], size: int, wanted: re.Pattern[bytes]) -> Iterator[dict[str, Any]]:
@@ -157,29 +166,8 @@ def head(data: bytes) -> tuple[int, str] | None:
 
 
 def problems(data: bytes) -> list[str]:
-    """What is wrong with the chain, the first wrong line first. A torn line is no problem."""
-    found, previous, number = [], GENESIS, 0
-    *whole, _ = data.split(b"\n")
-    for index, line in enumerate(whole, start=1):
-        plain = _LINKED.fullmatch(line) if index < len(whole) else None
-        if plain is not None and plain[2].decode() == previous and int(plain[1]) == number + 1:
-            # As it is written here, and the next line covers all of it: there are two of them for each of 10^6 calls.
-            previous, number = hashlib.sha256(line).hexdigest(), number + 1
-            continue
-        try:
-            event = json.loads(line)
-            claimed, linked = event["seq"], event["previous_sha256"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            if not line.endswith(_CUT):
-                found.append(f"line {index} is not an event")
-            continue
-        number += 1
-        if linked != previous:
-            found.append(f"line {index} does not follow the line before it (changed, removed or swapped)")
-        elif claimed != number or type(claimed) is not int:
-            found.append(f"line {index} has number {claimed}, expected {number}")
-        previous, number = hashlib.sha256(line).hexdigest(), claimed if type(claimed) is int else number
-    return found
+    """What is wrong with the chain of a chronolog's bytes; see ``chain.Chain``."""
+    return Chain().follow([data]).problems
 
 
 def _after(last: bytes | None) -> tuple[int, str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 from custody import layout
 from custody.errors import CustodyError
 from custody.integrity import chronolog
+from custody.integrity.chain import Chain
+from custody.report.events import Events
 from custody.research import snapshots
 from custody.sessions import heads
 from custody.sessions import manifest as manifests
 from custody.storage import Storage
 from custody.storage.folders import at, folder
-
-_HEARD = ("llm_call_start", "llm_call_complete", "llm_call_reused")
 
 
 class Judged(NamedTuple):
@@ -22,12 +21,13 @@ class Judged(NamedTuple):
     remarks: list[str]
 
 
-def check(storage: Storage, calls: Collection[str]) -> Judged:
-    """``calls``: ids of all archived calls."""
+def check(storage: Storage, told: Events | None) -> Judged:
+    """``told``: by the session's chronolog; None where there is none, which verify says itself."""
     judged = Judged([], [])
     if any(entry.name == layout.COPYING for entry in storage.list(layout.COPYING)):
         judged.problems.append("it is a copy that has not come to its end: run the same custody copy again")
-    _session_chronolog(storage, calls, judged)
+    if told is not None:
+        _session_chronolog(told, judged)
     _project_chronolog(storage, judged)
     experiment = at(folder(storage.url).parents[1])
     wrong, said = snapshots.problems(experiment, storage)
@@ -36,21 +36,13 @@ def check(storage: Storage, calls: Collection[str]) -> Judged:
     return judged
 
 
-def _session_chronolog(storage: Storage, calls: Collection[str], judged: Judged) -> None:
-    try:
-        data = storage.read(layout.CHRONOLOG)
-    except FileNotFoundError:
-        return  # a problem that verify names itself
-    cut = heads.cut(data, heads.bound(storage, "session"))
-    if cut is not None:
-        judged.problems.append(f"{layout.CHRONOLOG}: {cut}")
-        return
-    heard = {e.get("call_id") for e in chronolog.read(data) if e["event"] in _HEARD}
-    unheard = sum(1 for call in calls if call not in heard)
-    if unheard and not chronolog.problems(data):
+def _session_chronolog(told: Events, judged: Judged) -> None:
+    if told.cut is not None:
+        judged.problems.append(f"{layout.CHRONOLOG}: {told.cut}")
+    elif told.unheard and not told.chain.problems:
         judged.remarks.append(
-            f"{unheard} archived calls have no event: {layout.CHRONOLOG} was cut off after line "
-            f"{data.count(bytes([10]))}, or a power cut took its end; the archive is whole"
+            f"{told.unheard} archived calls have no event: {layout.CHRONOLOG} was cut off after line "
+            f"{told.chain.lines}, or a power cut took its end; the archive is whole"
         )
 
 
@@ -70,5 +62,6 @@ def _project_chronolog(storage: Storage, judged: Judged) -> None:
         if head is not None:
             judged.remarks.append(f"{path.name} is not here, so it is not judged")
         return
-    cut = heads.cut(data, head)
-    judged.problems.extend(f"{path.name}: {one}" for one in (*chronolog.problems(data), *([cut] if cut else ())))
+    chain = Chain(head[0] if head else None).follow([data])
+    cut = heads.cut(chain, head)
+    judged.problems.extend(f"{path.name}: {one}" for one in (*chain.problems, *([cut] if cut else ())))

@@ -8,22 +8,22 @@ judged here, from what they report. No index is believed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from custody import layout
 from custody.engines import Engine
 from custody.errors import ArchiveDamaged, CustodyError, SessionNotFound
-from custody.integrity import chronolog
+from custody.integrity.chain import Chain
 from custody.journal import ledger, lines, spill
 from custody.journal.flaws import Flaw
 from custody.journal.ranges import Ranges
 from custody.journal.scan import Place
 from custody.journal.segments import PACKED, PLAIN, SIDECAR, Segments, writer_of
-from custody.report import surroundings
+from custody.report import events, surroundings
 from custody.report.segments import SegmentReport, check_all
 from custody.sessions import manifest as manifests
 from custody.sessions.state import is_alive
@@ -74,8 +74,7 @@ def verify(storage: Storage, *, deep: bool = False, processes: int = 1, engine: 
     known = ledger.read(storage)
     repaired = {writer_of(name) for name, entry in known.items() if entry.repaired}
     calls = _archive(storage, known, repaired, verdict, processes, engine)
-    _events(storage, calls, repaired, verdict)
-    around = surroundings.check(storage, calls)
+    around = surroundings.check(storage, _events(storage, calls, repaired, verdict))
     verdict.problems += around.problems
     verdict.remarks += around.remarks
     if repaired:
@@ -196,37 +195,30 @@ def _digest(segments: Segments, places: list[Place]) -> str | None:
     return digest.hexdigest() if places else None
 
 
-def _events(storage: Storage, calls: set[str], repaired: set[str], verdict: Verdict) -> None:
-    for name in (layout.CHRONOLOG, layout.SEGMENTS):
-        try:
-            data = storage.read(name)
-        except FileNotFoundError:
-            if name == layout.CHRONOLOG and verdict.segments:  # else it was killed while it was being created
-                verdict.problems.append(f"{name} is missing")
-            continue
-        verdict.problems += [f"{name}: {problem}" for problem in chronolog.problems(data)]
-        if data and not data.endswith(b"\n"):
-            verdict.remarks.append(f"{name} has a torn last line, as a crash leaves it")
-    complete = (name.decode("utf-8", "replace") for name in chronolog.completed(_blocks(storage, layout.CHRONOLOG)))
-    missing = sorted(name for name in complete if name not in calls)
+def _events(storage: Storage, calls: set[str], repaired: set[str], verdict: Verdict) -> events.Events | None:
+    told = events.follow(storage, calls)
+    if told is not None:
+        _chain(layout.CHRONOLOG, told.chain, verdict)
+    elif verdict.segments:  # else it was killed while it was being created
+        verdict.problems.append(f"{layout.CHRONOLOG} is missing")
+    with contextlib.suppress(FileNotFoundError):
+        _chain(layout.SEGMENTS, Chain().follow(events.blocks(storage, layout.SEGMENTS)), verdict)
+    missing = told.vanished if told is not None else []
     alive, spilled = is_alive(storage), _spilled(storage)
     if spilled:
         verdict.remarks.append(f"{len(missing)} calls wait in the spill folder, to be taken in at the next start")
     for call_id in missing if not alive and not spilled else ():
-        told = verdict.remarks if call_id.rpartition("-")[0] in repaired else verdict.problems
-        told.append(f"call {call_id} was completed by the chronolog, but is not in the archive")
+        where = verdict.remarks if call_id.rpartition("-")[0] in repaired else verdict.problems
+        where.append(f"call {call_id} was completed by the chronolog, but is not in the archive")
     if alive:
         verdict.remarks.append("the session is alive: what is being written now is not judged")
+    return told
 
 
-def _blocks(storage: Storage, name: str) -> Iterator[bytes]:
-    offset = 0
-    try:
-        while block := storage.read(name, offset, 4 * 1024 * 1024):
-            yield block
-            offset += len(block)
-    except FileNotFoundError:
-        return
+def _chain(name: str, chain: Chain, verdict: Verdict) -> None:
+    verdict.problems += [f"{name}: {problem}" for problem in chain.problems]
+    if chain.torn:
+        verdict.remarks.append(f"{name} has a torn last line, as a crash leaves it")
 
 
 def _spilled(storage: Storage) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from custody import layout
 from custody.errors import StorageError
 from custody.integrity import chronolog
+from custody.integrity.chain import Chain
 from custody.stamps import now
 from custody.storage import Settling, Storage
 from custody.storage.folders import Folder, at
@@ -58,20 +59,18 @@ def bound(storage: Storage, name: str) -> tuple[int, str] | None:
         return None
 
 
-def cut(data: bytes, head: tuple[int, str] | None) -> str | None:
-    """What a chronolog's bytes lack of what was bound, naming the first missing line; None where it is all there."""
+def cut(chain: Chain, head: tuple[int, str] | None) -> str | None:
+    """What a chronolog that was followed to its end (with the bound number) lacks of what was bound, naming the first
+    missing line; None where it is all there."""
     if head is None:
         return None
-    number, digest = head
-    last = 0
-    for index, line in enumerate(data.split(b"\n")[:-1], start=1):
-        found = chronolog.head(line + b"\n")
-        if found is None:
-            continue
-        last = index
-        if found[0] == number:
-            return None if found[1] == digest else f"line {index} is not the one that {layout.HEAD} binds"
-    return f"line {last + 1} is missing, and what followed it: cut off after line {last}, there were {number} events"
+    if chain.met is None:
+        return (
+            f"line {chain.last + 1} is missing, and what followed it: cut off after line {chain.last}, "
+            f"there were {head[0]} events"
+        )
+    line, digest = chain.met
+    return None if digest == head[1] else f"line {line} is not the one that {layout.HEAD} binds"
 
 
 def upto(data: bytes, head: tuple[int, str]) -> bytes | None:
