@@ -129,6 +129,49 @@ def test_a_compacted_shared_log_goes_on(server: SmallS3) -> None:
     assert len(server.objects) == 1
 
 
+def test_a_large_piece_of_a_shared_log_is_not_written_anew_for_the_lines_that_came_since(
+    server: SmallS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compacting, "_SMALL", 20)
+    storage, log, expected = opened(), another(), b""
+
+    def grow(count: int) -> None:
+        nonlocal expected
+        for _ in range(count):
+            log.append(numbered)
+            expected += b"%d\n" % (expected.count(b"\n") + 1)
+
+    grow(30)
+    compact(storage._objects, NAME)
+    large = pieces(server)
+    assert large == [f"merged-{0:020d}-{len(expected):020d}"]
+    for _ in range(3):
+        grow(2)
+        server.asked.clear()
+        compact(storage._objects, NAME)
+        assert len(pieces(server)) == 2
+        assert not [key for method, key in server.asked if method == "GET" and key.endswith(large[0])], "read again"
+        assert opened().read(NAME) == storage.read(NAME) == expected
+    grow(40)
+    compact(storage._objects, NAME)
+    assert pieces(server) == [f"merged-{0:020d}-{len(expected):020d}"], "what follows is as much by now"
+    assert opened().read(NAME) == expected
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_log_larger_than_a_piece_is_compacted(
+    server: SmallS3, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    monkeypatch.setattr(compacting, "_PIECE", 1_000_000 if streams else 1 << 40)
+    storage, log = opened(), another()
+    lines = [b"%d" % n * 300_000 + b"\n" for n in range(1, 10)]
+    for line in lines:
+        log.append(lambda last, line=line: [line])
+    compact(storage._objects, NAME)
+    assert len(pieces(server)) == 1
+    assert opened().read(NAME) == b"".join(lines)
+
+
 def test_a_process_that_slept_through_a_compaction_does_not_write_where_nobody_reads(
     server: SmallS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

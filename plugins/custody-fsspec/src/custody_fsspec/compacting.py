@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from custody_fsspec.objects import Objects
+from collections.abc import Iterator, Sequence
+
+from custody_fsspec.objects import InPieces, Objects
 from custody_fsspec.parts import Piece, Table, is_part, look, merged_key, part_key
 from custody_fsspec.reading import SUFFIX, Reading
 
 CONFIRMED_FOR = 5.0  # seconds: whoever knew the end of a shared log longer ago looks again after appending
 MANY = 64  # parts that are worth one piece
+_SMALL = 1024 * 1024  # bytes that may be written anew at every start
+_PIECE = 8 * 1024 * 1024
 _GRAIN = 1.0  # seconds: S3 states times without their fraction
 
 
 def compact(objects: Objects, name: str, *, conditional: bool = True) -> None:
-    """A log of one writer is sealed and becomes the object of its name; a shared log, which others may go on with,
-    becomes one merged part. Raises FileNotFoundError where there is no such log."""
+    """A log of one writer is sealed and becomes the object of its name; of a shared log, which others may go on with,
+    the end becomes one merged part: what is larger than all that follows stays as it is, so that a start does not write
+    the events of 10^6 calls anew for the few that came since. Raises FileNotFoundError where there is no such log."""
     known = look(objects, name)
     if known.plain < 0 and not known.pieces:
         raise FileNotFoundError(f"{objects.url}/{name} does not exist")
@@ -21,15 +26,43 @@ def compact(objects: Objects, name: str, *, conditional: bool = True) -> None:
         return
     if known.plain == 0 and known.parts and not known.sealed:
         known = _seal(objects, name, known, conditional)
-    if len(known.parts) > (0 if known.plain >= 0 else 1):
-        data = Reading(objects).read(name, 0, known.end)
-        if known.plain >= 0:
-            objects.put(name, data)
-        else:
-            objects.put(merged_key(name, 0, known.end), data)
-        objects.delete([piece.key for piece in known.parts if piece.key != merged_key(name, 0, known.end)])
+    if known.plain >= 0 and known.parts:
+        _store(objects, name, name, 0, known.end)
+        objects.delete([piece.key for piece in known.parts])
+    elif len(small := _end(known.parts)) > 1:
+        key = merged_key(name, small[0].begin, small[-1].end)
+        _store(objects, key, name, small[0].begin, small[-1].end)
+        objects.delete([piece.key for piece in small if piece.key != key])
     if known.covered:
         objects.delete(known.covered)
+
+
+def _end(pieces: Sequence[Piece]) -> list[Piece]:
+    """The last pieces, from behind as long as none is large, and larger than all that follow it."""
+    end: list[Piece] = []
+    for piece in reversed(pieces):
+        if end and piece.end - piece.begin > max(_SMALL, end[-1].end - end[0].begin):
+            break
+        end.insert(0, piece)
+    return end
+
+
+def _store(objects: Objects, key: str, name: str, begin: int, end: int) -> None:
+    """Bytes of a log as one object, of which no more than a piece is held where the client can do that."""
+    reading = Reading(objects)
+
+    def pieces() -> Iterator[bytes]:
+        for at in range(begin, end, _PIECE):
+            size = min(_PIECE, end - at)
+            data = reading.read(name, at, size)
+            if len(data) != size:
+                raise OSError(f"{objects.url}/{name} ended while it was read; nothing was changed")
+            yield data
+
+    if isinstance(objects, InPieces) and end - begin > _PIECE:
+        objects.put_pieces(key, pieces())
+    else:
+        objects.put(key, b"".join(pieces()))
 
 
 def merge(objects: Objects, name: str, *, at_least: int = 2) -> bool:
@@ -48,10 +81,7 @@ def merge(objects: Objects, name: str, *, at_least: int = 2) -> bool:
     if known.plain >= 0 or len(wanted) < at_least:
         return False
     begin, end = wanted[0].begin, wanted[-1].end
-    data = Reading(objects).read(name, begin, end - begin)
-    if len(data) != end - begin:
-        return False
-    objects.put(merged_key(name, begin, end), data)
+    _store(objects, merged_key(name, begin, end), name, begin, end)
     objects.delete([piece.key for piece in wanted])
     return True
 
