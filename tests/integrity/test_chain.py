@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 
 import pytest
 
@@ -74,3 +75,12 @@ def test_lines_are_found_whole_in_pieces_of_any_size() -> None:
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         found = b"\n".join(chronolog.whole_lines(pieces))
         assert found == data.rpartition(b"\n")[0]
+
+
+@pytest.mark.parametrize("block", [1, 50, 130, 4000])
+def test_the_latest_events_come_first_whatever_is_read_at_a_time(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chronolog, "_BLOCK", block)
+    monkeypatch.setattr(chronolog, "_MOST", 4 * block)
+    data = b"".join(linked(30)) + b'{"seq":31,"event":"llm_call_start","call_id":"torn-9'
+    found = chronolog.latest(lambda at, size: data[at : at + size], len(data), re.compile(b'"call_id":"[^"]*9"'))
+    assert [event["seq"] for event in found] == [29, 19, 9]

@@ -31,7 +31,7 @@ COMPLETE = re.compile(rb'"event":"llm_call_complete","call_id":"([^"\\\x00-\x1f]
 OF_CALLS = ("llm_call_start", "llm_call_complete", "llm_call_reused")
 HEARD = re.compile(rb'"event":"llm_call_(?:start|complete|reused)","call_id":"([^"\\\x00-\x1f]+)"')
 """The call ids of those events, as they are written here."""
-_BLOCK = 1024 * 1024
+_BLOCK, _MOST = 1024 * 1024, 16 * 1024 * 1024
 
 
 class Chronolog:
@@ -141,9 +141,9 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def latest(read: Callable[[int, int], bytes], size: int, wanted: re.Pattern[bytes]) -> Iterator[dict[str, Any]]:
     """The events whose line ``wanted`` finds something in, the last first; the file is read from its end."""
-    end, rest = size, b""
+    end, rest, step = size, b"", _BLOCK
     while end > 0:
-        start = max(0, end - _BLOCK)
+        start, step = max(0, end - step), min(2 * step, _MOST)  # a request each, where it lies on a server
         data = read(start, end - start) + rest
         rest, newline, whole = data.partition(b"\n") if start else (b"", b"\n", data)
         for line in reversed(whole.split(b"\n") if newline and wanted.search(whole) else []):
