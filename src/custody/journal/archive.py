@@ -86,6 +86,7 @@ class Archive:
         self.unindexed: dict[str, Packed] = {}
         self._packed: list[Packed] = []
         self._live = Part(self.line)
+        self._pack_from = LIVE
         self._unreadable: set[str] = set()
         self._unsettled: set[str] = set()  # segments of which something was read since they were settled
         self._ends: dict[str, int] = {}
@@ -346,8 +347,10 @@ class Archive:
                 self.notes.append(said)
             else:
                 self._live.line(kind, exchange, place)
-        if len(self._live.calls) > LIVE:
+        if len(self._live.calls) > self._pack_from:
             self._pack_live()
+            # What is left is a few calls of each of many segments: not looked at again until there are as many more.
+            self._pack_from = len(self._live.calls) + LIVE
 
     def _pack_live(self) -> None:
         """Pack the calls of segments that grow: what is kept of a call must not grow with the time it is kept."""
