@@ -82,5 +82,6 @@ def test_the_latest_events_come_first_whatever_is_read_at_a_time(block: int, mon
     monkeypatch.setattr(chronolog, "_BLOCK", block)
     monkeypatch.setattr(chronolog, "_MOST", 4 * block)
     data = b"".join(linked(30)) + b'{"seq":31,"event":"llm_call_start","call_id":"torn-9'
-    found = chronolog.latest(lambda at, size: data[at : at + size], len(data), re.compile(b'"call_id":"[^"]*9"'))
+    wanted = re.compile(b'"call_id":"[^"]*9"')
+    found = chronolog.latest(lambda at, size: data[at : at + size], len(data), wanted, b'"call_id":"')
     assert [event["seq"] for event in found] == [29, 19, 9]

@@ -139,17 +139,25 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         rest = tail if newline else rest + tail
 
 
-def latest(read: Callable[[int, int], bytes], size: int, wanted: re.Pattern[bytes]) -> Iterator[dict[str, Any]]:
-    """The events whose line ``wanted`` finds something in, the last first; the file is read from its end."""
+def latest(
+    read: Callable[[int, int], bytes], size: int, wanted: re.Pattern[bytes], sign: bytes
+) -> Iterator[dict[str, Any]]:
+    """The events whose line ``wanted`` finds something in, the last first; the file is read from its end.
+
+    ``sign``: what all of those lines have, which is found four times as fast as a pattern.
+    """
     end, rest, step = size, b"", _BLOCK
     while end > 0:
         start, step = max(0, end - step), min(2 * step, _MOST)  # a request each, where it lies on a server
         data = read(start, end - start) + rest
-        rest, newline, whole = data.partition(b"\n") if start else (b"", b"\n", data)
-        for line in reversed(whole.split(b"\n") if newline and wanted.search(whole) else []):
-            if wanted.search(line):
-                yield from _events(line)
-        rest = rest + newline if newline else data
+        begin = data.find(b"\n") + 1 if start else 0  # the first line begins before what was read
+        if not start or begin:
+            for line in reversed(data[begin:].split(b"\n") if data.find(sign, begin) >= 0 else []):
+                if sign in line and wanted.search(line):
+                    yield from _events(line)
+            rest = data[:begin]
+        else:
+            rest = data
         end = start
 
 

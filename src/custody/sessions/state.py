@@ -39,7 +39,7 @@ def ended(storage: Storage) -> Standing:
     end: State | None = None
     pid = None
     size = next((e.size for e in storage.list(layout.CHRONOLOG) if e.name == layout.CHRONOLOG), 0)
-    for event in chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _SESSION):
+    for event in chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _SESSION, b'"event":"session_'):
         if event["event"] in ("session_start", "session_resume"):
             pid = event.get("pid")
             break

@@ -198,7 +198,7 @@ def _last(storage: Storage) -> str:
     """When it was last written to. Raises SessionNotFound, ArchiveDamaged."""
     created = manifests.read(storage).created
     size = next((e.size for e in storage.list(layout.CHRONOLOG) if e.name == layout.CHRONOLOG), 0)
-    for event in chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _EVENT):
+    for event in chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _EVENT, b'"event":"'):
         return max(str(event.get("time")), created)
     return created
 
