@@ -19,6 +19,7 @@ from custody.exchange import Chunk, ResponseHead
 from custody.identity import Identity
 from custody.journal import indexing, lines, packed
 from custody.journal.entries import StoredCall, StoredExchange, committed, digest, key_digest
+from custody.journal.indexing import Placed
 from custody.journal.packed import Packed, Row
 from custody.journal.part import Part
 from custody.journal.ranges import Ranges
@@ -307,12 +308,12 @@ class Archive:
             self.foreign.remove(name)
         self._ends[name] = found.end
         self.damage = [d for d in self.damage if d.segment != name or d.offset < start] + found.damage
-        if found.clean and sum(1 for line in found.read if line[0] == "call") >= PACK:
+        if found.clean and found.calls >= PACK:
             made = indexing.pack(found, self.line)
             if self._take(made):
                 self.unindexed[name] = made
                 return
-        self._feed(found.read)
+        self._feed(found.placed())
 
     def _take_sidecar(self, name: str, size: int) -> bool:
         """Whether the sidecar was taken in place of the segment."""
@@ -333,10 +334,10 @@ class Archive:
         self._packed.append(made)
         self.call_level = self.call_level or not made.on_wire
         left = (indexing.loose_line(self.segments, made.segment, loose) for loose in made.loose)
-        self._feed([line for line in left if line is not None], counted=True)
+        self._feed((line for line in left if line is not None), counted=True)
         return True
 
-    def _feed(self, read: list[tuple[str, str, Place, Any]], *, counted: bool = False) -> None:
+    def _feed(self, read: Iterable[Placed], *, counted: bool = False) -> None:
         for kind, exchange, place, said in read:
             if not counted and not self._seen.setdefault(writer_of(place.segment), Ranges()).add(place.seq):
                 continue  # written again after a failed sync, or taken in twice from the spill

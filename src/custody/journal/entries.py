@@ -35,10 +35,33 @@ _IDENTITY = re.compile(
     rb'\},"run_number":(?:null|-?\d+),"scope_key":"([^"\\]+)","request_key":"([^"\\]+)","replicate":(\d+),'
     rb'"operation":"[^"\\]*","streamed":(?:true|false),"source":"([a-z]+)",'
 )
+# The same for who wants names only: what is not wanted is not looked at byte by byte. A stamp has 27 characters, a key
+# 64. A line that is not so is looked at as any other program's.
+_FIRST_NAMED = re.compile(
+    rb'\{"kind":"call","seq":\d+,"id":"([^"\\]+)","session":"[^"\\]*","started":".{27}","ended":".{27}",'
+    rb'"outcome":"[^"\\]*","success":(?:true|false),"answers":(?:true|false),"ending":"[a-z_]+","status":(?:null|\d+),',
+    re.DOTALL,
+)
+_LABELLED = b'},"run_number":'
+_IDENTITY_NAMED = re.compile(
+    rb'\},"run_number":(?:null|-?\d+),"scope_key":".{64}","request_key":".{64}","replicate":\d+,'
+    rb'"operation":"[^"\\]*","streamed":(?:true|false),"source":"[a-z]+","redacted":(?:true|false),"attempts":\[',
+    re.DOTALL,
+)
+_ATTEMPTED = b'],"model_forensics":{'
 _ATTEMPT = re.compile(rb'\{"exchange":"([^"\\]+)"')
 
 
+_COMMITMENT = re.compile(
+    rb'\{"exchange":"([^"\\]+)","status":[^{}]*,"request_sha256":(?:null|"([0-9a-f]{64})"),'
+    rb'"response_sha256":(?:null|"([0-9a-f]{64})")\}'
+)
+
 _ON_WIRE = (b"wire", b"reconciled")
+
+
+Commitment = tuple[str | None, str | None]
+"""SHA-256 of the lines of a request, and of its response; None where a call line states none."""
 
 
 class Summary(NamedTuple):
@@ -56,20 +79,41 @@ class Summary(NamedTuple):
 
 def named(line: bytes) -> tuple[bytes, list[bytes]] | None:
     """Ids of a call and of its exchanges: what a verifier wants of 10^6 lines. None as for ``summary``."""
-    parts = _parts(line)
-    if parts is None:
-        made = _parsed(line)
-        return (made.id.encode(), [name.encode() for name in made.exchanges]) if made is not None else None
-    first, _, begin, end = parts
-    return first[1], _ATTEMPT.findall(line, begin, end)
+    found = _attempts(line)
+    if found is not None:
+        return found[0], _ATTEMPT.findall(line, found[1], found[2])
+    made = summary(line)
+    return (made.id.encode(), [name.encode() for name in made.exchanges]) if made is not None else None
+
+
+def committed_to(line: bytes) -> dict[bytes, Commitment]:
+    """What a call line, of which there is a ``summary``, commits to, by exchange."""
+    found = _attempts(line)
+    if found is not None:
+        stated = _COMMITMENT.findall(line, found[1], found[2])
+        if len(stated) == len(_ATTEMPT.findall(line, found[1], found[2])):
+            return {name: (request.decode() or None, response.decode() or None) for name, request, response in stated}
+    attempts = (parse_json(line) or {}).get("attempts") or ()
+    return {a["exchange"].encode(): (a.get("request_sha256"), a.get("response_sha256")) for a in attempts}
+
+
+def _attempts(line: bytes) -> tuple[bytes, int, int] | None:
+    """Of a line that this version wrote: its id, and where its attempts begin and end."""
+    first = _FIRST_NAMED.match(line)
+    which = _IDENTITY_NAMED.match(line, line.find(_LABELLED, first.end())) if first is not None else None
+    if first is None or which is None:
+        return None
+    begin = which.end()
+    end = line.find(_ATTEMPTED, begin)
+    return (first[1], begin, end) if end >= 0 and line.find(b"\\", begin, end) < 0 else None
 
 
 def _parts(line: bytes) -> tuple[re.Match[bytes], re.Match[bytes], int, int] | None:
     """Of a line that this version wrote: its first fields, its identity, where its attempts begin and end."""
     first = _FIRST.match(line)
-    which = _IDENTITY.search(line, first.end()) if first else None
+    which = _IDENTITY.match(line, line.find(_LABELLED, first.end())) if first else None
     begin = line.find(b'"attempts":[', which.end()) if which else -1
-    end = line.find(b'],"model_forensics":{', begin) if begin >= 0 else -1
+    end = line.find(_ATTEMPTED, begin) if begin >= 0 else -1
     if first is None or which is None or end < 0 or line.find(b"\\", begin, end) >= 0:
         return None
     return first, which, begin, end
@@ -112,8 +156,7 @@ def _micros(stamp: object) -> int:
         return 0
     if len(stamp) == 27 and stamp[26] == "Z":  # as ``stamps.stamp`` writes it; there are two in each of 10^6 lines
         try:
-            seconds = int(stamp[11:13]) * 3600 + int(stamp[14:16]) * 60 + int(stamp[17:19])
-            return (_day(stamp[:10]) + seconds) * 1_000_000 + int(stamp[20:26])
+            return _second(stamp[:20]) + int(stamp[20:26])
         except ValueError:
             return 0
     try:
@@ -123,10 +166,10 @@ def _micros(stamp: object) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-@lru_cache(maxsize=64)
-def _day(date: str) -> int:
-    """Seconds from 1970 to the beginning of a day."""
-    return (datetime.fromisoformat(date).replace(tzinfo=UTC) - _EPOCH).days * 86_400
+@lru_cache(maxsize=256)
+def _second(stamp: str) -> int:
+    """Microseconds from 1970 to a second, ``2026-11-29T12:02:40.``. Raises ValueError."""
+    return int((datetime.fromisoformat(stamp[:19]).replace(tzinfo=UTC) - _EPOCH).total_seconds()) * 1_000_000
 
 
 def digest(identity: Identity) -> bytes:

@@ -36,6 +36,7 @@ VERSION = 1
 _RECORD = Struct("<16s8sqqIB3x")
 _ENTRY = Struct("<HIIH")  # bytes of the id, offset and size of the call line, exchanges
 _EXCHANGE = Struct("<HIII")  # bytes of the name after the call's id, the request line, response lines
+_SPAN = Struct("<II")
 _ANSWERS, _FAILED = 1, 2
 _MOST = 2**32 - 1
 _DIGEST = Struct(f"<16s{_RECORD.size - 16}x")
@@ -210,8 +211,16 @@ def _loose(kind: str, number: int, exchange: str, offset: int, size: int, said: 
     return str(kind), int(number), str(exchange), int(offset), int(size), summary
 
 
+Span = tuple[int, int]
+"""Offset and size of a line."""
+
+
 class Row(NamedTuple):
-    """A call to be packed: all its lines stand in one segment, and its exchanges are named after it."""
+    """A call to be packed: all its lines stand in one segment, and its exchanges are named after it.
+
+    Attributes:
+        exchanges: name, request line and response lines of each.
+    """
 
     id: str
     digest: bytes
@@ -220,8 +229,8 @@ class Row(NamedTuple):
     ended: int
     answers: bool
     failed: bool
-    place: Place
-    exchanges: Sequence[tuple[str, Place, Sequence[Place]]]
+    place: Span
+    exchanges: Sequence[tuple[str, Span, Sequence[Span]]]
 
 
 def row(call: StoredCall) -> Row | None:
@@ -231,9 +240,9 @@ def row(call: StoredCall) -> Row | None:
         places = (stored.request, *stored.response)
         if stored.request is None or not stored.response or any(p is None or p.segment != segment for p in places):
             return None
-        exchanges.append((name, stored.request, stored.response))
+        exchanges.append((name, stored.request[1:3], [place[1:3] for place in stored.response]))
     made = Row(
-        call.id, call.digest, call.key, call.started, call.ended, call.answers, call.failed, call.place, exchanges
+        call.id, call.digest, call.key, call.started, call.ended, call.answers, call.failed, call.place[1:3], exchanges
     )
     return made if fits(made) else None
 
@@ -242,7 +251,7 @@ def fits(made: Row) -> bool:
     """Whether the numbers fit into their fields, and the names follow from the call's."""
     prefix = f"{made.id}."
     return (
-        made.place.offset + made.place.size <= _MOST
+        sum(made.place) <= _MOST
         and len(made.id) < 2**15
         and len(made.exchanges) < 2**16
         and all(name.startswith(prefix) and len(name) < 2**15 for name, _, _ in made.exchanges)
@@ -267,12 +276,12 @@ def pack(
         flags = (_ANSWERS if call.answers else 0) | (_FAILED if call.failed else 0)
         records.append(_RECORD.pack(call.digest, call.key, call.started, call.ended, len(entries), flags))
         name = call.id.encode()
-        entries += _ENTRY.pack(len(name), call.place.offset, call.place.size, len(call.exchanges)) + name
+        entries += _ENTRY.pack(len(name), *call.place, len(call.exchanges)) + name
         for exchange, request, responses in call.exchanges:
             rest = exchange[len(call.id) :].encode()
-            entries += _EXCHANGE.pack(len(rest), request.offset, request.size, len(responses)) + rest
-            places = [n for place in responses for n in (place.offset, place.size)]
-            entries += struct.pack(f"<{len(places)}I", *places)
+            entries += _EXCHANGE.pack(len(rest), *request, len(responses)) + rest
+            for response in responses:
+                entries += _SPAN.pack(*response)
     records.sort()
     return Packed(segment, size, lines, first, last, b"".join(records), bytes(entries), loose, on_wire, load)
 

@@ -15,7 +15,7 @@ from custody.engines import Engine
 from custody.errors import ArchiveDamaged
 from custody.exchange import parse_json
 from custody.journal import ledger
-from custody.journal.entries import named
+from custody.journal.entries import Commitment, committed_to, named
 from custody.journal.flaws import Flaw
 from custody.journal.ranges import Ranges
 from custody.journal.scan import Damage, Place, SegmentScan
@@ -92,7 +92,7 @@ def check(segments: Segments, name: str, deep: bool, whole: bool) -> SegmentRepo
     """
     source = _Hashing(segments) if whole else segments
     scan, found = SegmentScan(source, name), SegmentReport(name)
-    numbers, waiting = Ranges(), dict[bytes, _Exchange]()
+    numbers, waiting, hashes = Ranges(), dict[bytes, list[_Place]](), dict[bytes, _Hashes]()
     count, new = 0, numbers.add
     try:
         for match, block, begin, end, offset in scan.raw():  # of 10^6 calls: no object that is not asked for
@@ -105,14 +105,18 @@ def check(segments: Segments, name: str, deep: bool, whole: bool) -> SegmentRepo
             elif not new(int(number)):
                 continue
             elif kind == b"call":
-                _call(found, block[begin:end], offset, waiting, deep=deep)
+                _call(found, block[begin:end], offset, waiting, hashes if deep else None)
             elif exchange:
-                lines = waiting.get(exchange)
-                if lines is None:
-                    lines = waiting[exchange] = _Exchange()
-                lines.places.append((kind, offset, end - begin, number))
+                places = waiting.get(exchange)
+                if places is None:
+                    waiting[exchange] = [(kind, offset, end - begin, number)]
+                else:
+                    places.append((kind, offset, end - begin, number))
                 if deep:
-                    lines.take(kind, memoryview(block)[begin : end + 1])
+                    hashed = hashes.get(exchange)
+                    if hashed is None:
+                        hashed = hashes[exchange] = _Hashes()
+                    hashed.take(kind, memoryview(block)[begin : end + 1])
     except ArchiveDamaged as error:
         found.problems.append(str(error))
     except OSError as error:
@@ -130,20 +134,23 @@ def check(segments: Segments, name: str, deep: bool, whole: bool) -> SegmentRepo
         found.problems.append(f"{name} cannot be read: {error}")
     for left, its in waiting.items():
         found.loose += [
-            (left.decode(), kind.decode(), Place(name, at, size, int(number))) for kind, at, size, number in its.places
+            (left.decode(), kind.decode(), Place(name, at, size, int(number))) for kind, at, size, number in its
         ]
     if isinstance(source, _Hashing):
         found.sha256 = source.digest.hexdigest()
     return found
 
 
-class _Exchange:
-    """Lines of an exchange whose call has not come. ``places``: kind, offset, size, number, as the scan has them."""
+_Place = tuple[bytes, int, int, bytes]
+"""Kind, offset, size and number of a line, as the scan has them."""
 
-    __slots__ = ("places", "request", "response")
+
+class _Hashes:
+    """Digests of an exchange's lines, as its call line commits to them."""
+
+    __slots__ = ("request", "response")
 
     def __init__(self) -> None:
-        self.places: list[tuple[bytes, int, int, bytes]] = []
         self.request: str | None = None
         self.response: Any = None
 
@@ -158,28 +165,42 @@ class _Exchange:
         else:
             self.response.update(line)
 
+    def said(self) -> tuple[str | None, str | None]:
+        """Of the request, and of the response."""
+        return self.request, self.response.hexdigest() if self.response else None
 
-def _call(found: SegmentReport, line: bytes, offset: int, waiting: dict[bytes, _Exchange], *, deep: bool) -> None:
+
+def _call(
+    found: SegmentReport,
+    line: bytes,
+    offset: int,
+    waiting: dict[bytes, list[_Place]],
+    hashes: dict[bytes, _Hashes] | None,
+) -> None:
+    """``hashes``: what has been read of each exchange; None where that is not compared."""
     said = named(line)
     if said is None:
         found.damage.append((Damage(found.name, offset, len(line), torn=False), []))
         return
     call, exchanges = said
     found.calls.append(call.decode())
-    committed = {a["exchange"]: a for a in (parse_json(line).get("attempts") or ())} if deep else {}
+    committed: dict[bytes, Commitment] | None = None
     for name in exchanges:
-        exchange = waiting.get(name)
-        if exchange is not None and not deep and any(place[0] == b"request" for place in exchange.places):
+        places = waiting.get(name)
+        if hashes is None and places is not None and (places[0][0] == b"request" or _has_request(places)):
             del waiting[name]
             continue
-        promise = committed.get(name.decode(), {})
-        request, response = promise.get("request_sha256"), promise.get("response_sha256")
-        if deep and exchange is not None:
-            has = exchange.response.hexdigest() if exchange.response else None
-            if (exchange.request, has) == (request, response):
-                del waiting[name]
-                continue
-        found.unsettled.append((name.decode(), request, response))
+        if committed is None:
+            committed = committed_to(line) if hashes is not None else {}
+        promised = committed.get(name, (None, None))
+        if hashes is not None and places is not None and hashes[name].said() == promised:
+            del waiting[name], hashes[name]
+            continue
+        found.unsettled.append((name.decode(), *promised))
+
+
+def _has_request(places: list[_Place]) -> bool:
+    return any(place[0] == b"request" for place in places)
 
 
 def _named(found: SegmentReport) -> None:
