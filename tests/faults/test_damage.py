@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from custody import layout
 from custody.storage.local import LocalStorage
 
+pytestmark = pytest.mark.timeout(7200 if LONG else 180)
+
 
 @pytest.fixture(scope="module", params=["plain", "compressed"])
 def whole(request: pytest.FixtureRequest, scratch: Path) -> Reference:

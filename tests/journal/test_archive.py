@@ -406,7 +406,7 @@ def test_who_looks_up_while_calls_are_packed_finds_them(
             asked.append(list(archive.with_key("3")))
             return found
 
-    archive._live.calls = Slow(archive._live.calls)
+    archive.live.calls = Slow(archive.live.calls)
     archive._pack_live()
     assert len(asked) == 12
     assert all(found and None not in found for found in asked)
@@ -419,14 +419,14 @@ def test_who_goes_through_all_calls_while_they_are_packed_misses_none(
     for number in range(4):
         whole_call(journal, identity(str(number)))
     archive.refresh()
-    assert len(archive._packed) == 1
+    assert len(archive.packed) == 1
     for number in range(4, 8):
         whole_call(journal, identity(str(number)))
     archive.refresh()
     every = archive.replicates()
     found = [next(every)]
     archive._pack_live()
-    assert len(archive._packed) == 2
+    assert len(archive.packed) == 2
     assert sorted(each.key for each in [*found, *every]) == [str(number) for number in range(8)]
 
 

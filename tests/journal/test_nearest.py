@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from custody.identity.difference import leaves
 from custody.journal import lines
+from custody.journal import nearest as nearest_module
 from custody.journal.archive import Archive
 from custody.journal.nearest import nearest, stored_leaves
 from custody.storage.local import LocalStorage
@@ -101,3 +104,26 @@ def test_stored_leaves_are_those_of_the_request(tmp_path: Path) -> None:
     session.call(1, {"text": "Hello"})
     archive = session.archive()
     assert stored_leaves(archive.request(archive.calls["w-1"])) == asked({"text": "Hello"})
+
+
+def test_of_very_many_calls_a_few_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(tmp_path)
+    for number in range(1000):
+        session.call(number, {"text": f"document {number}"})
+    archive = session.archive()
+    monkeypatch.setattr(nearest_module, "_LOOKED_AT", 100)
+    archive.response(archive.calls["w-700"])
+    read = []
+    line = archive.line
+
+    def counted(place: Any, raw: bytes | None = None) -> dict[str, Any]:
+        read.append(place)
+        return line(place, raw)
+
+    monkeypatch.setattr(archive, "line", counted)
+    for call in archive.live.calls.values():
+        call.load = counted
+    best = nearest(archive, {}, asked({"text": "document 705!"}), most=200)
+    assert best is not None
+    assert best.exchange == "w-705.1"
+    assert len(set(read)) <= 210  # a call line and a request line each

@@ -45,7 +45,7 @@ def test_a_packed_session_answers_as_one_that_was_read(session: Any, numbered: A
     session.close()
     indexed = Archive(session.storage)
     indexed.refresh()
-    assert len(indexed._packed) > 3, "it was packed"
+    assert len(indexed.packed) > 3, "it was packed"
     assert not indexed.unindexed, "from sidecars"
     assert everything(indexed, numbered, 41) == everything(plain, numbered, 41)
     assert [d["call"] for d in indexed.in_doubt()] == [d["call"] for d in plain.in_doubt()] != []
@@ -138,7 +138,7 @@ def test_what_grows_is_packed_too(tmp_path: Path, written: Any, numbered: Any, m
         session.call(number)
         archive.refresh()
         assert archive.answer(numbered(number)) is not None
-    assert len(archive._live.calls) <= 10
+    assert len(archive.live.calls) <= 10
     fresh = Archive(session.storage)
     fresh.refresh()
     assert everything(archive, numbered, 60) == everything(fresh, numbered, 60)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from custody.errors import ArchiveDamaged
 from custody.exchange import Chunk, ResponseHead
 from custody.identity import Identity
 from custody.journal import indexing, lines, packed
+from custody.journal.calls import Calls
 from custody.journal.entries import StoredCall, StoredExchange, committed, digest, key_digest
 from custody.journal.indexing import Placed
 from custody.journal.packed import Packed, Row
@@ -71,6 +72,8 @@ class Archive:
         settles: a response is on stable storage before it is handed on. What a writer appended and did not sync
             survives its ``kill -9`` in the page cache; a power cut would take it from under the program that was
             given it. For an open session, whose program acts on what it reads.
+        packed, live: the index; ``live`` is of the calls that are not packed.
+        last_read: where the call line stands whose response was read last.
         unindexed: clean segments that were read in full because they have no valid sidecar.
     """
 
@@ -80,13 +83,14 @@ class Archive:
         self.own_writer = ""
         self.settles = False
         self.call_level = False
-        self.calls: Mapping[str, StoredCall] = _Calls(self)
+        self.calls = Calls(self)
         self.notes: list[dict[str, Any]] = []
         self.damage: list[Damage] = []
         self.foreign: list[str] = []
         self.unindexed: dict[str, Packed] = {}
-        self._packed: list[Packed] = []
-        self._live = Part(self.line)
+        self.packed: list[Packed] = []
+        self.live = Part(self.line)
+        self.last_read: Place | None = None
         self._pack_from = LIVE
         self._unreadable: set[str] = set()
         self._unsettled: set[str] = set()  # segments of which something was read since they were settled
@@ -135,17 +139,17 @@ class Archive:
 
     def answers(self) -> int:
         """How many identities have an answer."""
-        return packed.identities(self._packed, self._live.digests())
+        return packed.identities(self.packed, self.live.digests())
 
     def unanswering(self) -> int:
         """How many calls are no answer."""
-        live = sum(1 for call in tuple(self._live.calls.values()) if not call.answers)
-        return live + sum(part.unanswering() for part in self._packed)
+        live = sum(1 for call in tuple(self.live.calls.values()) if not call.answers)
+        return live + sum(part.unanswering() for part in self.packed)
 
     def replicates(self, key: str | None = None) -> Iterator[Identity]:
         """Every identity that has an answer; of one request key, where one is given. Reads the call lines."""
         seen = set()
-        for call in self._every(key_digest(key) if key is not None else None):
+        for call in self.calls.every(key_digest(key) if key is not None else None):
             if call.answers and call.id not in self._unreadable and call.digest not in seen:
                 seen.add(call.digest)
                 identity = call.identity
@@ -154,14 +158,14 @@ class Archive:
 
     def names(self) -> Iterator[Iterable[bytes]]:
         """The ids of all calls, in UTF-8, in any order, many at a time."""
-        live = [name.encode() for name in tuple(self._live.calls)]  # first, as in ``_every``
-        for part in tuple(self._packed):
+        live = [name.encode() for name in tuple(self.live.calls)]  # first, as in ``Calls``
+        for part in tuple(self.packed):
             yield part.names()
         yield live
 
     def with_key(self, key: str) -> Iterator[StoredCall]:
         """The calls of a request key, and perhaps a few others."""
-        return self._every(key_digest(key))
+        return self.calls.every(key_digest(key))
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The fields of every call line."""
@@ -170,7 +174,7 @@ class Archive:
     def in_doubt(self) -> list[dict[str, Any]]:
         """Request lines of calls that have no call line: sent, and no complete response on record."""
         with self._lock:
-            found = [ex.request for ex in self._live.open.values() if ex.request is not None]
+            found = [ex.request for ex in self.live.open.values() if ex.request is not None]
         read = [fields for place in found if (fields := self._readable(place)) is not None]
         return [fields for fields in read if not self._has_call(fields)]
 
@@ -188,7 +192,7 @@ class Archive:
     def _has_call(self, request: dict[str, Any]) -> bool:
         """Whether the call line of a request line is there. By identity: by id all calls would be gone through."""
         name = request["call"]
-        if name in self._live.calls:
+        if name in self.live.calls:
             return True
         identity = Identity(request["scope_key"], request["request_key"], request["replicate"])
         return any(call.id == name for call in self._find(identity))
@@ -208,7 +212,7 @@ class Archive:
         """
         name = exchange or call.terminal or ""
         places = call.exchanges[name].response if name in call.exchanges else []
-        fields = call.fields
+        fields, self.last_read = call.fields, call.place
         if digest(Identity(fields["scope_key"], fields["request_key"], fields["replicate"])) != call.digest:
             raise ArchiveDamaged(f"the index of {call.place.segment} is not its own: remove it, and it is made again")
         if self.settles:
@@ -251,7 +255,7 @@ class Archive:
     def arrived(self, exchange: str) -> StoredResponse | None:
         """What came of the response of a call in doubt. Raises ArchiveDamaged."""
         with self._lock:
-            found = self._live.open.get(exchange)
+            found = self.live.open.get(exchange)
         return self._assembled(found.response)[0] if found is not None else None
 
     def raw(self, place: Place) -> bytes:
@@ -273,16 +277,10 @@ class Archive:
 
     def _find(self, identity: Identity) -> list[StoredCall]:
         wanted = digest(identity)
-        found = self._live.find(wanted)
-        for part in self._packed:
+        found = self.live.find(wanted)
+        for part in self.packed:
             found += part.find(wanted)
         return found
-
-    def _every(self, key: bytes | None = None) -> Iterator[StoredCall]:
-        live = tuple(self._live.calls.values())  # first: another thread's refresh packs them, and they are in both then
-        for part in tuple(self._packed):
-            yield from iter(part) if key is None else part.with_key(key)
-        yield from [call for call in live if key is None or call.key == key]
 
     def _damaged(self, name: str) -> None:
         """A compressed segment whose frames cannot be found."""
@@ -331,7 +329,7 @@ class Archive:
         """Whether none of its lines had been seen before."""
         if not self._seen.setdefault(writer_of(made.segment), Ranges()).add_range(made.first, made.last):
             return False
-        self._packed.append(made)
+        self.packed.append(made)
         self.call_level = self.call_level or not made.on_wire
         left = (indexing.loose_line(self.segments, made.segment, loose) for loose in made.loose)
         self._feed((line for line in left if line is not None), counted=True)
@@ -342,57 +340,29 @@ class Archive:
             if not counted and not self._seen.setdefault(writer_of(place.segment), Ranges()).add(place.seq):
                 continue  # written again after a failed sync, or taken in twice from the spill
             if kind == "call":
-                self._live.call(said, place)
+                self.live.call(said, place)
                 self.call_level = self.call_level or not said.on_wire
             elif kind == "note":
                 self.notes.append(said)
             else:
-                self._live.line(kind, exchange, place)
-        if len(self._live.calls) > self._pack_from:
+                self.live.line(kind, exchange, place)
+        if len(self.live.calls) > self._pack_from:
             self._pack_live()
             # What is left is a few calls of each of many segments: not looked at again until there are as many more.
-            self._pack_from = len(self._live.calls) + LIVE
+            self._pack_from = len(self.live.calls) + LIVE
 
     def _pack_live(self) -> None:
         """Pack the calls of segments that grow: what is kept of a call must not grow with the time it is kept."""
         by_segment: dict[str, list[Row]] = {}
-        for call in self._live.calls.values():
+        for call in self.live.calls.values():
             made = packed.row(call)
             if made is not None:
                 by_segment.setdefault(call.place.segment, []).append(made)
         for name, rows in by_segment.items():
             if len(rows) >= PACK:
-                self._packed.append(packed.pack(name, rows, size=0, lines=0, first=0, last=0, load=self.line))
+                self.packed.append(packed.pack(name, rows, size=0, lines=0, first=0, last=0, load=self.line))
                 for made in rows:
-                    self._live.remove(made.id)
-
-
-class _Calls(Mapping[str, StoredCall]):
-    """All calls of an archive by id. To look one up by its id takes as long as to go through all."""
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-
-    def __len__(self) -> int:
-        return len(self._archive._live.calls) + sum(map(len, self._archive._packed))
-
-    def __iter__(self) -> Iterator[str]:
-        live = tuple(self._archive._live.calls)  # first, as in ``_every``
-        for part in tuple(self._archive._packed):
-            yield from part.ids()
-        yield from live
-
-    def __getitem__(self, name: str) -> StoredCall:
-        found = self._archive._live.calls.get(name)
-        if found is not None:
-            return found
-        for part in tuple(self._archive._packed):
-            if name.startswith(writer_of(part.segment)) and name in part.ids():
-                return next(call for call in part if call.id == name)
-        raise KeyError(name)
-
-    def values(self) -> Any:
-        return list(self._archive._every()) if not self._archive._packed else self._archive._every()
+                    self.live.remove(made.id)
 
 
 __all__ = ["Archive", "StoredCall", "StoredExchange", "StoredResponse", "replay_head"]

@@ -10,6 +10,10 @@ from custody.errors import ArchiveDamaged
 from custody.identity.difference import PARTS, Difference, Leaves, differences, leaves, likeness
 from custody.journal import lines
 from custody.journal.archive import Archive, StoredCall
+from custody.storage.local import LocalStorage
+
+# Call lines, where not all are to be read; elsewhere each is a request to a server.
+_LOOKED_AT, _ELSEWHERE = 2000, 400
 
 
 class Nearest(NamedTuple):
@@ -30,7 +34,8 @@ def nearest(
     """The archived request with the fewest differences, then the most like one.
 
     Of requests that are equally near, one of a call with more of these labels. ``most`` bounds how many
-    calls are looked at, those with the most of the labels first. What cannot be read is passed over.
+    requests are read, those of the calls with the most of the labels first; where there are very many calls, the
+    labels of some of them are compared then, because each takes reading a line. What cannot be read is passed over.
     """
 
     def closeness(call: StoredCall) -> int:
@@ -39,7 +44,12 @@ def nearest(
         return -sum(1 for name, value in labels.items() if theirs.get(name) == value)
 
     best: tuple[int, float, Nearest] | None = None
-    for call in islice(sorted(archive.calls.values(), key=closeness), most):
+    among = (
+        archive.calls.values()
+        if most is None
+        else archive.calls.some(_LOOKED_AT if isinstance(archive.storage, LocalStorage) else _ELSEWHERE)
+    )
+    for call in islice(sorted(among, key=closeness), most):
         for exchange, theirs in _requests(archive, call, parts):
             found = list(islice(differences(theirs, asked), best[0] + 1 if best else None))
             if best is not None and len(found) > best[0]:

@@ -103,6 +103,18 @@ class Packed:
         offsets = sorted((record[4], at) for at, record in enumerate(_RECORD.iter_unpack(self.records)))
         return (self._call(at * _RECORD.size) for _, at in offsets)
 
+    def some(self, count: int) -> Iterator[StoredCall]:
+        """So many, in the order of their digests, which is none."""
+        return (self._call(at) for at in range(0, min(count, len(self)) * _RECORD.size, _RECORD.size))
+
+    def around(self, offset: int, count: int) -> Iterator[StoredCall]:
+        """So many whose lines stand nearest to a place."""
+        # Entries are in the order of lines, so that the number of an entry tells its neighbours.
+        order = sorted((record[4], at) for at, record in enumerate(_RECORD.iter_unpack(self.records)))
+        here = bisect_left(order, offset, key=lambda pair: _ENTRY.unpack_from(self.entries, pair[0])[1])
+        begin = max(0, min(here - count // 2, len(order) - count))
+        return (self._call(at * _RECORD.size) for _, at in order[begin : begin + count])
+
     def names(self) -> list[bytes]:
         """The ids in UTF-8, in any order, all at once: an id is its writer's name and a number. Where one is not, each
         is taken from its place. (One may be too long, where what follows it happens to look like a digit.)"""
