@@ -2,14 +2,14 @@
 
 A sidecar, ``llm_archive/<writer>-<nnnnnn>.idx``, spares a reader the scan of its segment. It can be made again at any
 time and is never believed over the segment: a reader takes it only where its checksum holds and the segment has the
-size that it was made of. It is one JSON line (format version, segment, size, counts, length and CRC-32 of each part),
-then the parts one after another, integers little-endian:
+size that it was made of. It is one JSON line (format version, segment, size, counts, length and CRC-32 of each part, its
+own checksum as ``lines`` has it), then the parts one after another, integers little-endian:
 
 ``records``  48 bytes a call, sorted by digest: digest of the identity (16), of the request key (8), started and ended
              (8 each, microseconds), offset of its entry (4), flags (1), zeros (3)
 ``entries``  by call: its id, the place of its line, those of its exchanges' lines
 ``loose``    JSON: the lines whose call is not in this segment, and notes, as ``[kind, seq, exchange, offset, size,
-             summary]``, with the ``entries.Summary`` of a call line, else null; older sidecars have no summaries
+             summary]``, with the ``entries.Summary`` of a call line, else null
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from custody.identity import Identity
+from custody.journal import lines as journal_lines
 from custody.journal.entries import StoredCall, StoredExchange, Summary
 from custody.journal.scan import Place
 from custody.journal.segments import writer_of
 
-VERSION = 1
+VERSION = 2  # 1 had no checksum of its first line
 
 _RECORD = Struct("<16s8sqqIB3x")
 _ENTRY = Struct("<HIIH")  # bytes of the id, offset and size of the call line, exchanges
@@ -173,12 +174,14 @@ class Packed:
             "on_wire": self.on_wire,
             "parts": {name: [len(part), crc32(part)] for name, part in parts.items()},
         }
-        return json.dumps(head).encode() + b"\n" + b"".join(parts.values())
+        return journal_lines.seal(json.dumps(head).encode()[:-1]) + b"".join(parts.values())
 
 
 def load(data: bytes, segment: str, read: Callable[[Place], dict[str, Any]]) -> Packed | None:
     """A sidecar's index; None where it is of another version, of another segment, or damaged."""
     first, _, rest = data.partition(b"\n")
+    if not journal_lines.check(first):
+        return None
     try:
         head = json.loads(first)
         if head["custody_index"] != VERSION or head["segment"] != segment:
