@@ -2,8 +2,8 @@
 
 A sidecar, ``llm_archive/<writer>-<nnnnnn>.idx``, spares a reader the scan of its segment. It can be made again at any
 time and is never believed over the segment: a reader takes it only where its checksum holds and the segment has the
-size that it was made of. It is one JSON line (format version, segment, size, counts, length and CRC-32 of each part, its
-own checksum as ``lines`` has it), then the parts one after another, integers little-endian:
+size that it was made of. It is one JSON line (format version, segment, size, counts, length and CRC-32 of each part,
+its own checksum as ``lines`` has it), then the parts one after another, integers little-endian:
 
 ``records``  48 bytes a call, sorted by digest: digest of the identity (16), of the request key (8), started and ended
              (8 each, microseconds), offset of its entry (4), flags (1), zeros (3)
