@@ -141,13 +141,16 @@ def run(job: Job, pipe: int, hold: Connection | None = None) -> int:
     try:
         with _session(job) as session:
             for items, kind in plan(job):
+                raised = []
                 for item, got in zip(items, ask(session, kind, items, job.prompt), strict=True):
                     if isinstance(got, str):
                         say("ack", item, digest(got))
                     elif isinstance(got, custody.AnswerNotArchived):
                         say("rescued", item, hashlib.sha256(got.body).hexdigest())
                     else:
-                        raise got
+                        raised.append(got)
+                if raised:  # after all answers of a pair were told: one of them may be refused alone
+                    raise raised[0]
             if hold is not None:
                 say("open", "-")
                 with contextlib.suppress(EOFError):
