@@ -12,7 +12,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-genai3 test-litellm test-oldest conformance features software lint types floors cassettes \
-	prices s3 faults faults-short faults-page bench bench-short lock clean
+	prices s3 azure faults faults-short faults-page bench bench-short lock clean
 
 help:          ## what there is
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -74,6 +74,11 @@ floors: $(VENV)/.ready          ## imports only run downwards
 # Debian: radosgw ceph-mon ceph-osd ceph-common; says what it could not try.
 s3: $(VENV)/.ready          ## storage on a real S3 server on loopback: the contract, races, an outage
 	CUSTODY_TEST_RGW=1 $(RUN)/python -m pytest -q plugins/custody-fsspec/tests
+
+azure: $(VENV)/.ready          ## storage on Azure's own emulator on loopback; needs npm
+	npm install --no-save --no-fund --no-audit --prefix .azurite azurite@3
+	CUSTODY_TEST_AZURITE=$(CURDIR)/.azurite/node_modules/.bin/azurite-blob \
+		$(RUN)/python -m pytest -q plugins/custody-fsspec/tests/test_azure.py
 
 prices: $(VENV)/.ready          ## what calls cost, against a table derived by hand
 	$(RUN)/python -m pytest -q tests/cost
