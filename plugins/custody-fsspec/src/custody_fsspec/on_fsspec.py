@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -28,11 +30,38 @@ def objects(url: str, scheme: str, settings: Settings) -> FsspecObjects | None:
     if scheme not in fsspec.available_protocols():
         return None
     try:
-        system, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+        system, root = _system(url)
     except ImportError as error:
-        hint = {"s3": "custody-fsspec[s3]", "s3a": "custody-fsspec[s3]"}.get(scheme)
+        hint = {
+            "s3": "custody-fsspec[s3]",
+            "s3a": "custody-fsspec[s3]",
+            "sftp": "custody-fsspec[sftp]",
+            "ssh": "custody-fsspec[sftp]",
+        }.get(scheme)
         raise UsageError(f"{url}: {'pip install ' + chr(34) + hint + chr(34) if hint else error}") from None
     return FsspecObjects(url, system, root, conditional(system, settings))
+
+
+def _system(url: str) -> tuple[Any, str]:
+    """Raises ImportError, and OSError where it connects at once, and cannot."""
+    options = ({"use_listings_cache": False, "skip_instance_cache": True}, {"skip_instance_cache": True})
+    for given in options:  # some hand all that they do not know on to their client, which does not know it either
+        try:
+            found: tuple[Any, str] = url_to_fs(url, **given)
+            return found
+        except TypeError:
+            continue
+        except (ImportError, UsageError):
+            raise
+        except Exception as error:
+            raise OSError(f"{_shown(url)}: no connection ({type(error).__name__})") from None
+    raise UsageError(f"{_shown(url)}: its file system cannot be opened by its URL alone")
+
+
+def _shown(url: str) -> str:
+    """Without what stands before an ``@``."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2] if '@' in rest.partition('/')[0] else rest}"
 
 
 class FsspecObjects:
@@ -42,15 +71,19 @@ class FsspecObjects:
 
     def __init__(self, url: str, system: Any, root: str, how: Conditional | None) -> None:
         protocol = system.protocol if isinstance(system.protocol, str) else system.protocol[0]
-        scheme, _, rest = url.partition("://")
-        self.url = f"{scheme}://{rest.rpartition('@')[2] if '@' in rest.partition('/')[0] else rest}"
-        self.store = f"{protocol}://{rest.partition('/')[0]} fsspec"
+        self.url = _shown(url)
+        self.store = f"{protocol}://{url.partition('://')[2].partition('/')[0]} fsspec"
         self.conditional = how is not None
         self.server_clock = protocol not in (*_PROCESS, *_MACHINE)
         self.durability: Literal["process", "machine", "server"] = (
             "process" if protocol in _PROCESS else "machine" if protocol in _MACHINE else "server"
         )
         self._system, self._root, self._how = system, root.rstrip("/"), how
+        # What is not made for an event loop has one connection, which two threads must not use at once (SFTP, FTP).
+        alone = self.server_clock and not getattr(system, "async_impl", False)
+        self._connection: contextlib.AbstractContextManager[Any] = (
+            threading.RLock() if alone else contextlib.nullcontext()
+        )
         self._pid = os.getpid()
 
     def get(self, key: str, offset: int = 0, size: int | None = None) -> tuple[bytes, int]:
@@ -73,7 +106,14 @@ class FsspecObjects:
     def _put(self, path: str, data: bytes) -> None:
         with contextlib.suppress(FileExistsError):
             self._system.makedirs(self._system._parent(path), exist_ok=True)
-        self._system.pipe_file(path, data)
+        if hasattr(
+            getattr(self._system, "ftp", None), "posix_rename"
+        ):  # SFTP: files, not objects: whoever reads meanwhile, or after a crash, sees a part
+            beside = f"{self._system._parent(path)}/.tmp-{secrets.token_hex(8)}"
+            self._system.pipe_file(beside, data)
+            self._system.mv(beside, path)
+        else:
+            self._system.pipe_file(path, data)
 
     def put_new(self, key: str, data: bytes) -> bool:
         how = self._how
@@ -121,7 +161,8 @@ class FsspecObjects:
             )
         # What libraries say of an error may quote requests: only its kind is passed on, and nothing is chained.
         try:
-            return request(f"{self._root}/{key}" if key else self._root)
+            with self._connection:
+                return request(f"{self._root}/{key}" if key else self._root)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise FileNotFoundError(f"{self.url}/{key} does not exist") from None
         except PermissionError:
