@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -357,6 +358,37 @@ def test_a_shared_lock_that_was_cleared_away_is_lost(server: Server, worker: Cal
     server.tick(LEASE + 2)
     assert two.lock("members.lock") is not None
     assert member.lost() is True
+
+
+def test_a_zombie_whose_claim_was_swept_away_learns_that_it_is_lost(
+    server: Server, worker: Callable[..., Leases]
+) -> None:
+    """And what it claims from then on may have been answered, and swept, while it was silent."""
+    one, two = worker("one"), worker("two")
+    held = one.claim("claims.lock", b"answered")
+    assert held is not None and held.fresh
+    server.tick(LEASE + 2)
+    taken, open_ = two.claim("claims.lock", b"answered"), two.claim("claims.lock", b"in doubt")
+    assert taken is not None and open_ is not None
+    taken.keep()
+    digest = sha256(b"answered").digest()[:16]
+    assert two.sweep("claims.lock", {digest}.__contains__) == 2
+    assert claims(server) == [open_.name], "what is not answered stays"
+    assert held.lost() is True
+    held.keep()
+    again = one.claim("claims.lock", b"answered")
+    assert again is not None
+    assert again.generation == 1
+    assert not again.fresh, "it would be sent without a look into the archive"
+
+
+def test_a_claim_taken_while_silent_is_not_fresh(server: Server, worker: Callable[..., Leases]) -> None:
+    """The process was frozen; the claim goes out before its heart has beaten again."""
+    one = worker("one")
+    assert one.claim("claims.lock", b"first") is not None
+    server.tick(LEASE + 2)
+    late = one.claim("claims.lock", b"second")
+    assert late is not None and not late.fresh
 
 
 # -- locks ---------------------------------------------------------------------------------------------

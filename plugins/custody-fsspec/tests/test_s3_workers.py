@@ -28,6 +28,7 @@ from custody.errors import CustodyError
 from custody.report.team import rows
 from custody.storage.folders import RemoteFolder
 from custody.testing.simulator import Simulator
+from custody.transfer.compaction import compact
 
 pytest.importorskip("obstore", reason="obstore is not installed: pip install 'custody-fsspec[s3]'")
 pytest.importorskip("openai", reason="the study asks by the openai SDK")
@@ -105,11 +106,24 @@ def test_four_workers_on_s3_of_which_two_die_and_one_wakes_up_too_late(share: Sh
     assert not (share.folder / "study").exists(), "something was written beside the bucket"
     assert sum(row["taken_over"] for row in status["workers"]) > 0, "three were stopped, and none had a call in hand"
     again = [event for event in share.events() if event["event"] == "in_doubt_retried"]
+    swept_away(share, items)
     late = [call for call in session.calls() if call.fields.get("superseded")]
     print(
         f"\n{items} items: {len(share.vendor.requests)} requests paid, {len(again)} in doubt sent again, "
         f"{len(session.calls())} calls archived, {len(late)} late answers, {time.monotonic() - begun:.0f} s"
     )
+
+
+def swept_away(share: Shared, items: int) -> None:
+    """Two are lost, so the claims have stayed; who compacts the session removes those of answered calls."""
+    storage = custody.open(share.path).storage
+    folder = f"{layout.CLAIMS.removesuffix('.lock')}/"
+    before = sum(1 for _ in storage.list(folder))
+    assert before >= items
+    done = compact(storage)
+    assert done is not None and done.claims >= items
+    assert sum(1 for _ in storage.list(folder)) == before - done.claims
+    assert compact(storage).claims == 0  # type: ignore[union-attr]
 
 
 def at_work(share: Shared) -> set[str]:

@@ -74,18 +74,20 @@ def move(session: str, target: str, root: str, as_json: bool) -> None:
 def compact(session: str, root: str, as_json: bool) -> None:
     """Make one object of each log of SESSION that lies in parts on an object store, which makes it quick to open.
 
-    A session that is continued does that with what earlier starts left.
+    A session that is continued does that with what earlier starts left. Claims of answered calls, which workers leave
+    where one of them was lost, are removed, too.
     """
     path = layout.find_session(folder(root), session)
     with places.held(path, "compacted", must=True) as place:
         done = compaction.compact(place.storage)
     if as_json:
-        print_json({"logs": done.logs if done else 0, "closed": done.closed if done else 0})
+        print_json((done or compaction.Compacted(0, 0, 0))._asdict())
     elif done is None:
         click.echo("nothing to do: each log is one file here (custody compress makes closed segments smaller)")
     else:
         closed = f"; {done.closed} of them were left open by a crash, and are closed" if done.closed else ""
-        click.echo(f"{in_line(path.name)}: {done.logs} logs are one object each{closed}")
+        swept = f"; {done.claims} claims of answered calls are removed" if done.claims else ""
+        click.echo(f"{in_line(path.name)}: {done.logs} logs are one object each{closed}{swept}")
 
 
 def _finish(found: SessionRemoved, to: Folder, as_json: bool, processes: int) -> None:

@@ -141,6 +141,10 @@ class Archive:
         """How many identities have an answer."""
         return packed.identities(self.packed, self.live.digests())
 
+    def answered(self) -> set[bytes]:
+        """Digests of the identities that have an answer (``entries.digest``)."""
+        return self.live.digests().union(*(part.answered() for part in self.packed))
+
     def unanswering(self) -> int:
         """How many calls are no answer."""
         live = sum(1 for call in tuple(self.live.calls.values()) if not call.answers)

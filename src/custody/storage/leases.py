@@ -119,10 +119,18 @@ class Leases:
         self._begin()
         return self._storage.put_if_absent(_object(f"{_base(name)}/{sha256(token).hexdigest()}", 1), self._mark("held"))
 
-    def sweep(self, name: str) -> int:
-        """Remove the claims of a name, answered or not; gives their number. Only where no holder is at work or may wake
-        up: whoever claims next is the first one, and has to look into the archive before."""
-        names = [entry.name for entry in self._storage.list(f"{_base(name)}/")]
+    def sweep(self, name: str, answered: Callable[[bytes], bool] | None = None) -> int:
+        """Remove the claims of a name; gives their number. Only where no holder is at work: whoever claims next is the
+        first one, and has to look into the archive before.
+
+        Args:
+            answered: asked with the first 16 bytes of a token's SHA-256; only those are removed, and what is in doubt
+                stays so. Without it all are: only where no holder may wake up either.
+        """
+        base = f"{_base(name)}/"
+        names = [entry.name for entry in self._storage.list(base)]
+        if answered is not None:
+            names = [each for each in names if (digest := _digest(each.removeprefix(base))) and answered(digest)]
         if isinstance(self._storage, Removing):
             self._storage.remove_all(names)
         else:
@@ -257,8 +265,9 @@ class Held:
 
     @property
     def fresh(self) -> bool:
-        """Whether nobody can have an answer that this process does not know since it began."""
-        return self.generation == 1
+        """Whether nobody can have an answer that this process does not know since it began. Not where this holder was
+        silent for longer than a lease: what others claimed meanwhile, and answered, may have been swept away."""
+        return self.generation == 1 and not self._leases.heartbeat.lapses and self._sure()
 
     def lost(self) -> bool:
         """Whether somebody else has taken it over. Asks the server only if this holder may have been taken for dead:
@@ -270,12 +279,19 @@ class Held:
             return False
         if heartbeat.silent > heartbeat.seconds:
             heartbeat.beat()  # alive again, and then the look: nobody takes it over after that
-        name = self.name if not self.generation else _object(self.prefix, self.generation + 1)
+        # Taken over by the next generation; or its own is gone: cleared away, as a shared lock is, or swept.
+        return not self._there(self.name) or (self.generation > 0 and self._there(self._next))
+
+    @property
+    def _next(self) -> str:
+        return _object(self.prefix, self.generation + 1)
+
+    def _there(self, name: str) -> bool:
         try:
             self._leases._storage.read(name, 0, 1)
         except FileNotFoundError:
-            return not self.generation
-        return bool(self.generation)
+            return False
+        return True
 
     def _sure(self) -> bool:
         heartbeat = self._leases.heartbeat
@@ -316,6 +332,14 @@ class Held:
 
 def _object(prefix: str, generation: int) -> str:
     return f"{prefix}/{generation:06d}"
+
+
+def _digest(name: str) -> bytes | None:
+    """The first half of the SHA-256 in a claim's name, below its prefix; None where it is no claim's name."""
+    try:
+        return bytes.fromhex(name.partition("/")[0])[:16]
+    except ValueError:
+        return None
 
 
 def _base(name: str) -> str:

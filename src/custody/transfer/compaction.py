@@ -10,24 +10,29 @@ from custody.journal.archive import Archive
 from custody.journal.ledger import Ledger
 from custody.journal.segments import PLAIN
 from custody.storage import Compacting, Storage
+from custody.storage.leases import Leased, Leases
 
 
 class Compacted(NamedTuple):
-    """``logs`` are one object each now; ``closed`` segments were left open by writers that died."""
+    """``logs`` are one object each now; ``closed`` segments were left open by writers that died; ``claims`` of answered
+    calls are removed."""
 
     logs: int
     closed: int
+    claims: int
 
 
 def compact(storage: Storage) -> Compacted | None:
-    """Close what dead writers left, and compact every log of a session that nobody else has.
+    """Close what dead writers left, compact every log of a session that nobody else has, and remove the claims of its
+    answered calls, which workers leave where one of them was lost.
 
-    None where the storage keeps each log as one file already. Raises OSError.
+    None where the storage keeps each log as one file already, and there are no such claims. Raises OSError.
     """
-    if not isinstance(storage, Compacting):
-        return None
     archive, ledger = Archive(storage), Ledger(storage)
     archive.refresh()
+    claims = _sweep(storage, archive)
+    if not isinstance(storage, Compacting):
+        return Compacted(0, 0, claims) if claims else None
     left = closing.left_open(archive)
     for name, index in left:
         closing.close(storage, ledger, name, index)
@@ -37,4 +42,13 @@ def compact(storage: Storage) -> Compacted | None:
         logs.append(layout.SEGMENTS)
     for name in logs:
         storage.compact(name)
-    return Compacted(len(logs), len(left))
+    return Compacted(len(logs), len(left), claims)
+
+
+def _sweep(storage: Storage, archive: Archive) -> int:
+    """The archive says that these are answered, whoever had claimed them. A worker that is frozen and wakes up finds
+    its claim gone, and looks into the archive."""
+    if not (isinstance(storage, Leased) and isinstance(storage.leases, Leases)):
+        return 0
+    answered = archive.answered()  # a token of a claim is what an identity's digest is made of
+    return storage.leases.sweep(layout.CLAIMS, answered.__contains__) if answered else 0
