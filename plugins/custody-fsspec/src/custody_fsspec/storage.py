@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -121,12 +122,23 @@ class ObjectStorage:
         self._checked(name)
         if self.capabilities.put_if_absent:
             return self._objects.put_new(name, data)
-        # One writer only: nobody else puts anything between the look and the write.
-        with contextlib.suppress(FileNotFoundError):
-            self._objects.head(name)
-            return False
-        self._objects.put(name, data)
-        return True
+        # One machine only: its own processes and threads are kept out between the look and the write.
+        with self._alone(name):
+            with contextlib.suppress(FileNotFoundError):
+                self._objects.head(name)
+                return False
+            self._objects.put(name, data)
+            return True
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        locks = machine_locks(f"{self._objects.store} {self.url}")
+        while (held := locks.claim("absent.lock", name.encode())) is None:
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            held.release()
 
     def put_stream(self, name: str, blocks: Iterable[bytes]) -> bool:
         """Pieces know no put-if-absent: who streams has to own the session, so that nobody puts it meanwhile."""
