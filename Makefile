@@ -72,8 +72,10 @@ floors: $(VENV)/.ready          ## imports only run downwards
 	$(RUN)/lint-imports
 
 # Debian: radosgw ceph-mon ceph-osd ceph-common; says what it could not try.
-s3: $(VENV)/.ready          ## storage on a real S3 server on loopback: the contract, races, an outage
+s3: $(VENV)/.ready $(VENV)-litellm/.ready          ## storage on a real S3 server on loopback, with both clients
 	CUSTODY_TEST_RGW=1 $(RUN)/python -m pytest -q plugins/custody-fsspec/tests
+	CUSTODY_TEST_RGW=1 $(VENV)-litellm/bin/python -m pytest -q plugins/custody-fsspec/tests/test_rgw.py \
+		plugins/custody-fsspec/tests/test_contract.py::TestS3fs
 
 azure: $(VENV)/.ready          ## storage on Azure's own emulator on loopback; needs npm
 	npm install --no-save --no-fund --no-audit --prefix .azurite azurite@3

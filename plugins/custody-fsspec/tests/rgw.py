@@ -127,7 +127,10 @@ class Gateway:
                 with contextlib.suppress(urllib.error.HTTPError):
                     urllib.request.urlopen(self.endpoint, timeout=5).close()
                 return
-            if self._daemons["rgw"].poll() is not None:  # it gives up where the other two are slow to begin
+            # It gives up where the other two are slow to begin, and the second where the first one refuses it at first.
+            if self._daemons["osd"].poll() is not None:
+                self._daemon("osd", "ceph-osd", "-i", "0", "-f")
+            if self._daemons["rgw"].poll() is not None:
                 self._daemon("rgw", "radosgw", "-n", "client.rgw", "-f")
             time.sleep(0.2)
         logs = [path.read_text(errors="replace")[-1500:] for path in self.root.glob("*rgw*") if path.is_file()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -27,9 +28,11 @@ from custody.plugin import Storage
 from custody.redact import Redactor
 from custody.storage.leases import Leased
 from custody.testing import StorageContract
+from custody.testing.simulator import Simulator
 
 sys.path.insert(0, str(Path(__file__).parent))
 from servers import make_bucket
+from study import ROOT, STUDY, ended
 
 RACES, WRITERS = 200, 16
 
@@ -112,6 +115,64 @@ def test_it_serves_several_writers(url: str) -> None:
     storage = opened(url)
     assert isinstance(storage, Leased)
     assert storage.capabilities == (True, "server", "", True, "name")
+
+
+@pytest.mark.parametrize("client", ["obstore", "fsspec"])
+def test_a_study_that_is_killed_again_and_again_pays_for_each_call_once(
+    start: Callable[..., subprocess.Popen[str]], url: str, sim: Simulator, tmp_path: Path, client: str
+) -> None:
+    """What every storage of a session has to stand, with a real SDK: the plan is known, so are the payments."""
+    _needs(client)
+    (tmp_path / "work" / "study.py").write_text(STUDY.replace(ROOT, url))
+    seen = ""
+    for kill in (0, 1, 2, 3, 5, 5, 7):
+        code, out, err = ended(start("study.py", KILL=str(kill), CUSTODY_FSSPEC_CLIENT=client))
+        assert code == -9, err
+        assert out.startswith(seen), "an acknowledged answer is another one, or gone"
+        seen = out
+        assert sim.paid() == len(out.splitlines()) == kill
+    code, out, err = ended(start("study.py", CUSTODY_FSSPEC_CLIENT=client))
+    assert (code, sim.paid()) == (0, 8), err
+    assert out.startswith(seen)
+    _is_sound(start, url, client)
+
+
+@pytest.mark.parametrize("client", ["obstore", "fsspec"])
+def test_a_study_killed_at_any_moment_loses_nothing_it_has_seen(
+    start: Callable[..., subprocess.Popen[str]], url: str, sim: Simulator, tmp_path: Path, client: str
+) -> None:
+    _needs(client)
+    (tmp_path / "work" / "study.py").write_text(STUDY.replace(ROOT, url))
+    rng, seen, kills, code = random.Random(client), list[str](), 0, -9
+    while code == -9:
+        with start("study.py", CUSTODY_FSSPEC_CLIENT=client) as process:
+            assert process.stdout is not None and process.stderr is not None
+            lines = [process.stdout.readline() for _ in range(len(seen) + rng.randint(1, 3))]
+            time.sleep(rng.random() * 0.05)
+            process.kill()
+            lines = [line for line in [*lines, *process.stdout.read().splitlines(keepends=True)] if line]
+            code, kills = process.wait(60), kills + 1
+            assert code in (0, -9), process.stderr.read()
+        assert lines[: len(seen)] == seen, "an acknowledged answer is another one, or gone"
+        seen = lines
+        assert sim.paid() <= len(seen) + kills, "more was paid again than was under way when it was killed"
+    assert len(seen) == 8
+    assert kills > 2
+    _is_sound(start, url, client)
+
+
+def _needs(client: str) -> None:
+    pytest.importorskip("openai", reason="the study asks by the openai SDK")
+    name, extra = {"obstore": ("obstore", "s3"), "fsspec": ("s3fs", "s3fs")}[client]
+    pytest.importorskip(name, reason=f"{name} is not installed: pip install 'custody-fsspec[{extra}]'")
+
+
+def _is_sound(start: Callable[..., subprocess.Popen[str]], url: str, client: str) -> None:
+    (session,) = opened(url, client).folders("projects/P/experiments/E/sessions/")
+    place = f"{url}/projects/P/experiments/E/sessions/{session}"
+    for command in (("verify", "--deep"), ("status",)):
+        code, out, err = ended(start("-m", "custody.cli", *command, place, CUSTODY_FSSPEC_CLIENT=client))
+        assert code == 0, out + err
 
 
 def test_an_outage_costs_no_record_and_the_journal_goes_on(url: str, gateway: rgw.Gateway) -> None:
