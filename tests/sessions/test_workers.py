@@ -21,7 +21,7 @@ from custody import layout
 from custody.errors import SessionBusy, UsageError
 from custody.integrity import chronolog
 from custody.report.verify import verify
-from custody.sessions import workers
+from custody.sessions import sharding, workers
 from custody.storage.local import LocalStorage
 from custody.storage.shared import SharedLocalStorage
 from custody.testing.simulator import Fault, Simulator
@@ -211,14 +211,14 @@ def test_a_storage_without_leases_is_refused_with_the_reason(worker: None) -> No
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2"])
 def test_shards_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="K/N"):
-        workers.parsed_shard(text)
+        sharding.parsed(text)
 
 
 def test_a_shard_of_a_plan(root: Path, sdk_env: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     def name(item: object) -> str:
         return item.name  # type: ignore[attr-defined, no-any-return]
 
-    monkeypatch.setenv(workers.ENV_SHARD, "2/3")
+    monkeypatch.setenv(sharding.ENV, "2/3")
     with custody.session("P", "E", root=root) as session:
         assert [item.name for item in session.plan(list("abcdefg"), progress=False)] == ["b", "e"]
         got = session.plan(list("abcdefg"), progress=False).map(name, workers=2)

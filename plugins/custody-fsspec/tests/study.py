@@ -36,6 +36,25 @@ with custody.session(project="P", experiment="E") as session:
             os.write(1, f"{run} {said.choices[0].message.content}\\n".encode())  # at once: the two share a pipe
 """
 
+FORKING = """
+import os
+import custody, openai
+client = openai.OpenAI(max_retries=0)
+with custody.session(project="P", experiment="E", root="s3://bucket/study"):
+    def ask(text):
+        return client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": text}])
+    child = os.fork()
+    if not child:
+        try:
+            ask("of the child")
+        except custody.ArchiveUnavailable as error:
+            os.write(1, b"ArchiveUnavailable\\n")
+        os._exit(0)
+    os.waitpid(child, 0)
+    ask("of the parent")
+    print("parent")
+"""
+
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=200)

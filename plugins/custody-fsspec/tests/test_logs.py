@@ -205,3 +205,21 @@ def test_a_part_that_is_not_what_was_stored_is_an_error_and_no_answer(server: Sm
     server.objects[key] = b"whole", server.objects[key][1]
     with pytest.raises(OSError, match="not what was stored"):
         storage.read(NAME, 0, 11)
+
+
+def test_ranges_of_a_log_that_is_one_object_are_one_request_each(server: SmallS3) -> None:
+    writer = opened()
+    log = writer.create_log(NAME)
+    for number in range(100):
+        log.append(b"%02d\n" % number)
+    log.close()
+    writer.compact(NAME)
+    reader = opened()
+    assert reader.read(NAME, 0, 3) == b"00\n"
+    server.asked.clear()
+    assert [reader.read(NAME, 3 * n, 3) for n in range(100)] == [b"%02d\n" % n for n in range(100)]
+    assert {method for method, _ in server.asked} == {"GET"}
+    assert len(server.asked) == 100
+    opened().put(NAME, b"another, longer object\n" * 20)  # as a repair does
+    assert reader.read(NAME, 0, 7) == b"another"
+    assert reader.read(NAME) == b"another, longer object\n" * 20

@@ -40,6 +40,34 @@ def test_a_setting_that_cannot_be_used_is_the_users_error(
         Settings.from_environment()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "nonsense", "no address of a server"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:port", "no address of a server"),
+        ("AWS_ENDPOINT_URL", "ftp://key:s3cret@host", "no address of a server"),
+        ("AWS_SECRET_ACCESS_KEY", None, "SecretAccessKey is missing"),
+        ("AWS_SERVER_SIDE_ENCRYPTION", "s3cret", "refuses its settings"),
+    ],
+)
+def test_what_the_client_cannot_be_made_of_is_the_users_error(
+    name: str, value: str | None, said: str, server: SmallS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of it would be a panic in Rust, which is no Exception."""
+    monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=said) as raised:
+        open_url("s3://bucket/study", settings=Settings(patience=0.2, client="obstore"))
+    assert "s3cret" not in str(raised.value)
+
+
+def test_an_error_of_any_file_system_is_one_of_the_storages() -> None:
+    """Whatever its class wants to be made of."""
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:1"):
+        found = open_url("https://127.0.0.1:1/folder")
+        assert found is not None
+        found.read("object")
+
+
 def test_settings_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.from_environment() == Settings(0.05, 10.0, 30.0, "auto")
     monkeypatch.setenv("CUSTODY_FSSPEC_FLUSH_MS", "20")

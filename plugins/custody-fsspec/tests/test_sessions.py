@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_s3 import SmallS3
-from study import PAIR, ROOT, ended, session_of
+from study import FORKING, PAIR, ROOT, ended, session_of
 
 from custody.testing.simulator import Simulator
 
@@ -65,6 +65,17 @@ def test_processes_of_one_machine_pay_for_each_question_once(
     assert (code, sim.paid()) == (0, 6), err
     told = sorted(out.splitlines())
     assert (len(told), len(set(told))) == (12, 6), "the two were told different answers"
+
+
+def test_a_forked_process_is_told_and_sends_nothing(
+    start: Callable[..., subprocess.Popen[str]], sim: Simulator, tmp_path: Path
+) -> None:
+    """obstore's threads do not follow a fork: whatever waited for them waited for ever."""
+    (tmp_path / "work" / "study.py").write_text(FORKING)
+    code, out, err = ended(start("study.py"))
+    assert (code, sim.paid()) == (0, 1), err
+    assert out.splitlines() == ["ArchiveUnavailable", "parent"]
+    assert "was forked" in err and "spawn" in err and "Traceback" not in err
 
 
 def test_an_outage_costs_no_answer_and_no_second_payment(

@@ -20,15 +20,19 @@ from custody.hooks.manager import PluginManager
 from custody.journal import spill
 from custody.sessions import children
 from custody.sessions.process import custody_version
+from custody.storage import Capabilities
+from custody.storage.folders import Folder, at, folder
 from custody.storage.local import LocalStorage
 
 
 @click.command()
-@click.option("--root", default=".", show_default=True, help="The folder that holds projects/.")
+@click.option("--root", default=".", show_default=True, help="The folder or URL that holds projects/.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(root: str, as_json: bool) -> None:
     """Check this environment. Exits 0 when a run would be recorded, 1 when something stands in its way."""
-    checks = [_versions(), _writable(Path(root).resolve()), _spill(), *_waiting(), _child(), *_sdks()]
+    where = folder(root)
+    rooted = _writable(where.resolve()) if isinstance(where, Path) else _reachable(where)
+    checks = [_versions(), rooted, _spill(), *_waiting(), _child(), *_sdks()]
     if as_json:
         print_json(checks)
     else:
@@ -70,11 +74,32 @@ def _writable(root: Path) -> dict[str, Any]:
         return _check("bad", "root", f"{root}: cannot be written: {error}")
 
 
+def _reachable(root: Folder) -> dict[str, Any]:
+    """Ask the server of a root that is a URL for what sessions need of it."""
+    try:
+        storage = at(root, create=True)
+        can: Capabilities | None = getattr(storage, "capabilities", None)
+    except (OSError, CustodyError) as error:
+        return _check("bad", "root", f"{root}: cannot be used: {error}")
+    if can is None:
+        return _check("ok", "root", f"{root}: reached")
+    shared = getattr(storage, "not_shared", "")
+    several = f"for one writer only: {shared}" if shared or not can.put_if_absent else "for several writers"
+    return _check("!!" if shared else "ok", "root", f"{root}: reached; {several}; {_SURVIVES[can.durability]}")
+
+
+_SURVIVES = {
+    "process": "what is stored is lost with this process",
+    "machine": "what is stored survives a kill",
+    "server": "what is stored survives this machine",
+}
+
+
 def _spill() -> dict[str, Any]:
-    for folder in spill.folders():
-        nearest = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    for each in spill.folders():
+        nearest = next((p for p in (each, *each.parents) if p.exists()), each)
         if os.access(nearest, os.W_OK):
-            return _check("ok", "spill", f"{folder}: answers go here if the root fails")
+            return _check("ok", "spill", f"{each}: answers go here if the root fails")
     return _check("bad", "spill", "no folder for answers that the root cannot take: set CUSTODY_SPILL_DIR")
 
 

@@ -25,7 +25,7 @@ from custody.integrity.chronolog import Chronolog
 from custody.pipeline.doubts import POLICIES
 from custody.redact import MASK, Redactor
 from custody.research.definitions import Given
-from custody.sessions import behind, budgets, children, earlier, recovery, starting, workers
+from custody.sessions import behind, budgets, children, earlier, recovery, sharding, starting, workers
 from custody.sessions import manifest as manifests
 from custody.sessions.taking import Started
 from custody.storage.folders import Folder, at, folder
@@ -83,7 +83,7 @@ def run(
     if worker is not None:
         os.environ[workers.ENV_WORKER] = checked_worker(worker)
     if shard is not None:
-        os.environ[workers.ENV_SHARD] = "/".join(map(str, workers.parsed_shard(shard)))
+        os.environ[sharding.ENV] = "/".join(map(str, sharding.parsed(shard)))
     implied = names.of_command(command, folder(root or "."))
     if root is None and project is None and experiment is None:
         root = implied.root

@@ -16,6 +16,7 @@ from custody.cli.stored import json_option as _json
 from custody.cli.stored import root_option as _root
 from custody.cli.stored import session_argument as _session
 from custody.errors import SessionRemoved
+from custody.sessions import behind
 from custody.storage.folders import Folder, folder
 from custody.transfer import compaction, copying, places, removing
 from custody.transfer.copying import Copied
@@ -78,6 +79,7 @@ def compact(session: str, root: str, as_json: bool) -> None:
     where one of them was lost, are removed, too.
     """
     path = layout.find_session(folder(root), session)
+    behind.catch_up(path)
     with places.held(path, "compacted", must=True) as place:
         done = compaction.compact(place.storage)
     if as_json:

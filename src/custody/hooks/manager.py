@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("custody")
 
 Function = Callable[[Any], Any]
+Refusals = tuple[type[Exception], ...]
 
 _collected: ContextVar[list[HookFailure] | None] = ContextVar("custody_hook_failures", default=None)
 
@@ -123,7 +124,7 @@ class PluginManager:
     ) -> Replay | None:
         try:
             return self._ask(  # type: ignore[no-any-return]
-                "before_send", (identity, request, labels, body), may_refuse=True
+                "before_send", (identity, request, labels, body), refusals=(CustodyError,)
             )
         except CustodyError:
             raise
@@ -137,7 +138,7 @@ class PluginManager:
         return questions if isinstance(questions, Generator) else None
 
     def check_budget(self, identity: Identity, request: RequestHead, exchange: Exchange) -> None:
-        self._notify("check_budget", (identity, request, exchange), may_refuse=True)
+        self._notify("check_budget", (identity, request, exchange), refusals=(CustodyError,))
 
     def extract_forensics(self, exchange: Exchange) -> list[Forensics]:
         found = self._notify("extract_forensics", exchange)
@@ -174,7 +175,9 @@ class PluginManager:
 
     def open_storage(self, url: str, *, create: bool) -> Storage:
         """Raises PluginError where no plugin knows the URL's scheme, else the plugin's own error."""
-        storage: Storage | None = self._ask("open_storage", (url, create), may_refuse=True)
+        # A server that does not answer is no defect of the plugin's, and nothing goes on without it.
+        refusals = (CustodyError, OSError)
+        storage: Storage | None = self._ask("open_storage", (url, create), refusals=refusals)
         if storage is None:
             scheme = url.partition("://")[0] if "://" in url else "local paths"
             raise PluginError(f"{url}: no plugin opens {scheme}; see 'custody plugins'")
@@ -188,16 +191,16 @@ class PluginManager:
 
     # -- the two manners ------------------------------------------------------------------------------
 
-    # ``may_refuse``: before money is spent a CustodyError is a word to the user; afterwards it is a failure
+    # ``refusals``: before money is spent a CustodyError is a word to the user; afterwards it is a failure
     # like any other, because it would reach the SDK as one of its transport's and be tried again.
 
-    def _ask(self, hook: str, given: Any, *, may_refuse: bool = False, last: str | None = None) -> Any:
+    def _ask(self, hook: str, given: Any, *, refusals: Refusals = (), last: str | None = None) -> Any:
         order, first_error = self._implementations.get((hook, last)), None
         for plugin, function in order if order is not None else self._ordered(hook, last):
             try:
                 result = function(given)
             except Exception as error:
-                if may_refuse and isinstance(error, CustodyError):
+                if isinstance(error, refusals):
                     raise
                 self._failed(plugin, hook, error)
                 first_error = first_error or error
@@ -217,13 +220,13 @@ class PluginManager:
                 raise
             return None
 
-    def _notify(self, hook: str, given: Any = (), *, may_refuse: bool = False) -> list[tuple[str, Any]]:
+    def _notify(self, hook: str, given: Any = (), *, refusals: Refusals = ()) -> list[tuple[str, Any]]:
         order, results = self._implementations.get((hook, None)), []
         for plugin, function in order if order is not None else self._ordered(hook):
             try:
                 result = function(given)
             except Exception as error:
-                if may_refuse and isinstance(error, CustodyError):
+                if isinstance(error, refusals):
                     raise
                 self._failed(plugin, hook, error)
                 if self.raise_errors:

@@ -57,6 +57,7 @@ def repair(storage: Storage, ledger: Ledger) -> list[Repair]:
         damage = [each for each in scan.damage if size < 0 or not each.torn]
         if size >= 0 and (not damage or not kept):
             continue  # sound, or no segment at all
+        calls = sorted({call for each in damage for call in touched(source, each)})  # while they stand where they stood
         original, known = _keep(storage, stored), name in read(storage)
         if kept or known:
             data = b"".join(kept)
@@ -65,7 +66,6 @@ def repair(storage: Storage, ledger: Ledger) -> list[Repair]:
         if stored != name:
             storage.remove(stored)
         storage.remove(name.removesuffix(PLAIN) + SIDECAR)
-        calls = sorted({call for each in damage for call in touched(source, each)})
         done.append(Repair(name, original, sum(d.size for d in damage), len(kept), calls))
     return done
 

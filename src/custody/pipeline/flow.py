@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from custody import layout, redact
-from custody.errors import Abort, CustodyError, NotYet, ReplayMiss, SessionEnded, StorageError
+from custody.errors import Abort, ArchiveUnavailable, CustodyError, NotYet, ReplayMiss, SessionEnded, StorageError
 from custody.exchange import (
     Claim,
     Headers,
@@ -65,7 +65,8 @@ _RETRIED = (408, 409, 429)  # what the SDKs try again, besides 500 and above
 class Flow:
     """One session's flow in this process. A ``WireHandler`` for wire seams, an opener for call seams.
 
-    ``began`` is when this run of the session began, as a stamp; the same in all its processes.
+    ``began`` is when this run of the session began, as a stamp; the same in all its processes. ``stopped`` says why
+    nothing may be asked in this process, where that is so.
     """
 
     session: str
@@ -80,6 +81,7 @@ class Flow:
     doubts: Doubts
     strict: bool = False
     began: str = ""
+    stopped: str = ""
     sdk_versions: Callable[[str], str] = lambda plugin: ""
     replicates: Replicates = field(default_factory=Replicates)
     in_flight: InFlight = field(default_factory=InFlight)
@@ -131,6 +133,8 @@ class Flow:
         ):
             call = LogicalCall(self, call.plugin)  # another question inside the same SDK call
         turn = LiveTurn(self, call, _attributed(request, call), claim, body, transport, canonical, parsed)
+        if self.stopped:
+            self._refuse(call, ArchiveUnavailable(self.stopped))
         if call.identity is not None and not call.mixed:  # the SDK tries the same call again
             turn.replay = call.replay
             return turn

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from custody import layout
 from custody.errors import NamesDisagree, SessionBusy, SessionFinished, UsageError
-from custody.sessions import children
+from custody.sessions import children, sharding
 from custody.sessions.state import Standing, standing
 from custody.storage.folders import Folder, RemoteFolder, at, folder
 from custody.storage.local import make_folder, sync_folder
@@ -42,8 +42,8 @@ def choose(root: Folder, project: str, experiment: str, session: str | None, *, 
         if path.parent.parent != here.resolve():
             raise UsageError(f"session {path.name} belongs to {path.parent.parent}, not to {here}")
         return Chosen(path, _usable(path))
-    existing = layout.sessions_of(here)
-    if new or not existing:
+    existing = [] if new else sharding.among(layout.sessions_of(here))
+    if not existing:
         return Chosen(_create(here), None)
     newest = existing[-1]
     if not (newest / layout.MANIFEST).exists():

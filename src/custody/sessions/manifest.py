@@ -39,6 +39,7 @@ class Manifest(BaseModel):
         layout: version of the layout; readers know every version up to their own.
         command: the program and its arguments, secrets masked; None where it is not known.
         working_directory: where the command ran, relative to the root; ``.`` where the root is a URL.
+        shard: which items of every plan it is for, as ``--shard`` had it; None for all, and where workers share it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,13 +54,16 @@ class Manifest(BaseModel):
     command: list[str] | None = None
     working_directory: str = "."
     plugins: list[PluginVersion] = Field(default_factory=list)
+    shard: str | None = None
 
 
 READERS: Mapping[int, Callable[[Any], Manifest]] = {3: Manifest.model_validate}
 """How each version that shipped is read. What was added within one has a default."""
 
 
-def new(root: Folder, session: str, project: str, experiment: str, command: list[str] | None) -> Manifest:
+def new(
+    root: Folder, session: str, project: str, experiment: str, command: list[str] | None, shard: str | None = None
+) -> Manifest:
     """The manifest of a session that is being created by this process."""
     installed = process.install()
     plugins = [
@@ -77,6 +81,7 @@ def new(root: Folder, session: str, project: str, experiment: str, command: list
         command=mask_command(command) if command else None,
         working_directory=os.path.relpath(Path.cwd(), root) if isinstance(root, Path) else ".",
         plugins=plugins,
+        shard=shard,
     )
 
 

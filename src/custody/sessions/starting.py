@@ -37,6 +37,7 @@ from custody.sessions import (
     ends,
     process,
     recovery,
+    sharding,
     state,
     taking,
     workers,
@@ -188,17 +189,24 @@ def start(
             at_work = False
             if worker is not None:
                 chosen, at_work = workers.before(chosen, storage)
+                shard = None  # of each worker, not of the session
+            elif chosen.before is None:
+                shard = sharding.asked()
+            else:
+                shard = sharding.agreed(manifests.read(storage))
             taken = taking.take(
                 chosen,
                 storage,
                 owner,
                 redactor,
                 policy,
-                lambda: manifests.new(root, chosen.path.name, project, experiment, command),
+                lambda: manifests.new(root, chosen.path.name, project, experiment, command, shard),
                 at_work=at_work,
             )
             binding.begin(prepared, chosen.path, storage, redactor, project)
             taken.documents = prepared.documents
+            if shard is not None:
+                children.set_here({sharding.ENV: shard})
             return taken
         except BaseException:
             owner.release()
@@ -353,9 +361,10 @@ def rejoin_after_fork() -> None:
         return
     try:
         child = _activate(parent.path, [], joined=True, strict=parent.flow.strict)
-    except Exception:
-        installed.flow = None
-        log.exception("custody: a forked process could not join %s; its calls are NOT recorded", parent.path)
+    except Exception as error:
+        parent.flow.stopped = f"this process was forked, and cannot record in {parent.path} ({error}); nothing was sent"
+        installed.flow = parent.flow  # which is asked for nothing but to say so
+        log.error("custody: %s", parent.flow.stopped)
         return
     child.flow.doubts.policy = parent.flow.doubts.policy
     child.flow.replicates = parent.flow.replicates.forked()

@@ -20,7 +20,7 @@ from custody.errors import CustodyError, SessionBusy, SessionNotFound, UsageErro
 from custody.integrity.chronolog import Chronolog
 from custody.journal.closing import merge
 from custody.research.order import Order
-from custody.sessions import events, state
+from custody.sessions import events, sharding, state
 from custody.sessions.choice import Chosen
 from custody.sessions.manifest import Manifest
 from custody.storage import Storage
@@ -35,7 +35,6 @@ log = logging.getLogger("custody")
 ENV_WORKER = "CUSTODY_WORKER"
 """The name of the worker to which a process belongs; it makes a start a worker's."""
 
-ENV_SHARD = "CUSTODY_SHARD"
 """``K/N``: only every N-th item of a plan, from the K-th on."""
 
 _opened: dict[tuple[int, str], SharedLocalStorage] = {}  # by process and URL: one heartbeat each
@@ -187,8 +186,7 @@ def seen(storage: Storage) -> list[Seen]:
 
 def order(storage: Storage) -> Order:
     """In which order a plan is walked: by workers from different places, each item first by one of them."""
-    worker, shard = name(), os.environ.get(ENV_SHARD)
-    part = parsed_shard(shard) if shard else (1, 1)
+    worker, part = name(), sharding.parsed(sharding.asked() or "1/1")
     if worker is None:
         return Order(part)
     # Where N names fall is chance; that they fall apart is what counts.
@@ -197,14 +195,6 @@ def order(storage: Storage) -> Order:
     assert isinstance(storage, Leased)
     leases = storage.leases
     return Order(part, start, lambda key: leases.first(layout.CLAIMS, f"item\0{key}".encode()))
-
-
-def parsed_shard(text: str) -> tuple[int, int]:
-    """``K/N`` as numbers. Raises UsageError."""
-    first, _, second = text.partition("/")
-    if first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second):
-        return int(first), int(second)
-    raise UsageError(f"shard {text!r}: write it as K/N, with K from 1 to N, for instance 2/4")
 
 
 def _example() -> str:

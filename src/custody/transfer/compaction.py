@@ -9,6 +9,7 @@ from custody.journal import closing
 from custody.journal.archive import Archive
 from custody.journal.ledger import Ledger
 from custody.journal.segments import PLAIN
+from custody.sessions import behind
 from custody.storage import Compacting, Storage
 from custody.storage.leases import Leased, Leases
 
@@ -26,8 +27,10 @@ def compact(storage: Storage) -> Compacted | None:
     """Close what dead writers left, compact every log of a session that nobody else has, and remove the claims of its
     answered calls, which workers leave where one of them was lost.
 
-    None where the storage keeps each log as one file already, and there are no such claims. Raises OSError.
+    None where the storage keeps each log as one file already, and there are no such claims. Raises OSError, and
+    BacklogElsewhere where calls lie on a machine only: its log would be closed without them.
     """
+    behind.refuse(storage)
     archive, ledger = Archive(storage), Ledger(storage)
     archive.refresh()
     claims = _sweep(storage, archive)

@@ -168,7 +168,7 @@ class FsspecObjects:
         except PermissionError:
             raise PermissionError(f"{self.url}/{key}: not permitted") from None
         except OSError as error:
-            raise type(error)(*_told(self.url, key, error)) from None
+            raise OSError(*_told(self.url, key, error)) from None  # with a number it is of its kind again
         except Exception as error:
             raise OSError(f"{self.url}/{key}: {type(error).__name__}") from None
 

@@ -30,6 +30,7 @@ _STATUS = re.compile(r"status code: (\d{3})( [A-Z][A-Za-z ]*)?")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _KIND = re.compile(r"kind: (Connect|Timeout|Request|Interrupted|Decode)\b")
 _SIZE = re.compile(r"<ActualObjectSize>(\d+)<")
+_MISSING = re.compile(r"\bMissing([A-Z][A-Za-z]{3,40})\b")
 _PIECE = 8 * 1024 * 1024  # bytes of a part of what is stored in pieces; S3 allows 10,000 of them
 _SINGLE = 32 * 1024 * 1024  # bytes put with one request; more are sent in pieces
 
@@ -50,7 +51,6 @@ class ObstoreObjects:
         self.ordered = not bucket.endswith("--x-s3")  # directory buckets of S3 Express list in no order
         self._store, self._once, endpoint = _stores(kind, bucket, settings)
         self.store = f"{scheme}://{bucket} {endpoint}"
-        self._pid = os.getpid()
 
     def get(self, key: str, offset: int = 0, size: int | None = None) -> tuple[bytes, int]:
         options: dict[str, Any] = {}
@@ -138,10 +138,10 @@ class ObstoreObjects:
         return Stored(key, meta["size"], meta["last_modified"].timestamp())
 
     def _ask(self, key: str, request: Callable[[str], T]) -> T:
-        if self._pid != os.getpid():
+        if _asking.setdefault("process", os.getpid()) != os.getpid():
             raise OSError(
-                f"{self.url}: a forked process cannot go on with its parent's S3 client; start processes "
-                "with 'spawn' or 'forkserver'"
+                f"{self.url}: a forked process cannot ask a server by obstore, whose threads stay with its parent; "
+                "start processes with 'spawn' or 'forkserver'"
             )
         # The errors of the library quote requests and answers, which say more than a log should hold: not chained.
         try:
@@ -160,6 +160,10 @@ class ObstoreObjects:
             if refused.status in (401, 403):
                 raise PermissionError(str(refused)) from None
             raise refused from None
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of the library's Rust; it is no Exception
+                raise
+            raise OSError(f"{self.url}/{key}: the client library broke down; are its settings right?") from None
 
     def _refused(self, key: str, error: BaseException) -> _Refused:
         text = str(error)
@@ -202,6 +206,9 @@ def _stores(kind: str, bucket: str, settings: Settings) -> tuple[Any, Any, str]:
     options: dict[str, Any] = {}
     if kind == "s3":
         options, endpoint = s3_options(os.environ)
+        if endpoint and not _is_address(endpoint):
+            shown = endpoint.rpartition("@")[2]
+            raise UsageError(f"AWS_ENDPOINT_URL: {shown!r} is no address of a server, such as https://host:port")
         if endpoint.startswith("http://"):
             allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "yes")
             if not allowed and urlsplit(endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
@@ -219,12 +226,28 @@ def _stores(kind: str, bucket: str, settings: Settings) -> tuple[Any, Any, str]:
     }
     retry = {"max_retries": 10, "retry_timeout": patience, "backoff": backoff}
     once = {**retry, "max_retries": 0}
-    with _making:
-        return (
-            make(bucket, client_options=client, retry_config=retry, **options),
-            make(bucket, client_options=client, retry_config=once, **options),
-            endpoint,
-        )
+    try:
+        with _making:
+            return (
+                make(bucket, client_options=client, retry_config=retry, **options),
+                make(bucket, client_options=client, retry_config=once, **options),
+                endpoint,
+            )
+    except (exceptions.BaseError, ValueError, TypeError) as error:  # it may quote what it was given
+        missing = _MISSING.search(str(error))
+        what = f"{missing[1]} is missing" if missing else type(error).__name__
+        raise UsageError(f"{kind}://{bucket}: the client library refuses its settings ({what})") from None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is none
+        return False
 
 
 _making = threading.Lock()
+_asking: dict[
+    str, int
+] = {}  # the process in which the library's own threads were begun; a forked one would wait for ever

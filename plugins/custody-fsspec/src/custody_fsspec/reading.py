@@ -47,20 +47,21 @@ class Reading:
         """Ask the server where a log's bytes are."""
         found = look(self._objects, name, before)
         with self._lock:
-            if found.parts:
+            # Of one object, too, though it may be replaced at any time: who reads it is told its size by the server.
+            if found.pieces:
                 self._tables[name] = found
                 self._tables.move_to_end(name)
                 while len(self._tables) > _TABLES:
                     self._tables.popitem(last=False)
-            else:  # an object may be replaced at any time
+            else:
                 self._tables.pop(name, None)
         return found
 
     def _listed(self, name: str, found: Table) -> None:
-        """A log whose parts are remembered is as the server lists it now: it may have been compacted since."""
+        """A log that is remembered is as the server lists it now: it may have been compacted since."""
         with self._lock:
             if name in self._tables:
-                if found.parts:
+                if found.pieces:
                     self._tables[name] = found
                 else:
                     del self._tables[name]
