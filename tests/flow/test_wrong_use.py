@@ -105,6 +105,14 @@ def test_a_finished_session_is_not_reopened_by_accident(cli: Cli, study: Path, s
     one_line(cli(*run, "--new", "--session", study.name, "--", "python", "-V"), 2, "give one of them")
 
 
+def test_a_copy_is_resumed_where_its_program_is(cli: Cli, study: Path, sdk_env: Simulator) -> None:
+    """It lies below another root, where there is none."""
+    assert cli("copy", study.name, "--to", "elsewhere").returncode == 0
+    again = cli("resume", study.name, "--root", "elsewhere")
+    assert again.returncode == 0 and "3 replayed, 0 sent" in again.stderr, again.stderr
+    assert sdk_env.paid() == 3
+
+
 def test_a_finished_session_that_asks_for_more_sends_only_that(cli: Cli, study: Path, sdk_env: Simulator) -> None:
     done = cli("resume", study.name, env={"RUNS": "5"})
     assert done.returncode == 0 and "3 replayed, 2 sent" in done.stderr

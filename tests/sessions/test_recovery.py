@@ -11,7 +11,7 @@ import pytest
 from custody.errors import ArchiveDamaged
 from custody.integrity.chronolog import Chronolog
 from custody.journal import archive as archives
-from custody.journal import closing
+from custody.journal import calls, closing
 from custody.journal.archive import Archive
 from custody.journal.ledger import Ledger
 from custody.journal.repair import repair
@@ -45,12 +45,12 @@ def opened(storage: Any) -> Archive:
 def test_no_call_is_looked_up_by_its_id(crashed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each such look-up goes through all calls: a start took minutes after a crash at 10^4 calls."""
     archive = opened(crashed.storage)
-    assert len(archive._packed) > 2
+    assert len(archive.packed) > 2
 
     def never(self: object, name: str) -> Any:
         raise AssertionError(f"{name} is looked up among all calls")
 
-    monkeypatch.setattr(archives._Calls, "__getitem__", never)
+    monkeypatch.setattr(calls.Calls, "__getitem__", never)
     assert recovery.vanished(crashed.storage, archive) == []
     assert [doubt["call_id"] for doubt in recovery.doubts(archive)] == crashed.doubts
 

@@ -101,6 +101,9 @@ def test_an_outage_in_the_middle_does_not_stop_the_study(
     code, _, err = ended(start("study.py", **elsewhere))
     assert (code, sim.paid()) == (1, 8), "it paid again"
     assert f"may lie on machine {there['machine']}" in err
+    for command in ("verify", "cost", "status"):
+        code, out, err = ended(start("-m", "custody.cli", command, session, **elsewhere))
+        assert f"may lie on machine {there['machine']}" in err, "what is missing is not said"
     # A log that is closed without what is to come takes nothing any more.
     code, out, err = ended(start("-m", "custody.cli", "compact", session, **elsewhere))
     assert code != 0 and f"may lie on machine {there['machine']}" in err, out

@@ -127,7 +127,7 @@ def resume(session: str, root: str, strict: bool, on_in_doubt: str | None, **lim
             f"the command of {path.name} held a secret, which was not stored: custody run --session {path.name} -- ..."
         )
     base = path.parents[5]
-    directory = (base / manifest.working_directory).resolve() if isinstance(base, Path) else Path.cwd()
+    directory = _directory(base, manifest.working_directory, manifest.command)
     if not directory.is_dir():
         raise UsageError(f"{path.name} was started in {directory}, which is no longer there")
     must_exist(manifest.command[0])
@@ -139,6 +139,17 @@ def resume(session: str, root: str, strict: bool, on_in_doubt: str | None, **lim
     _begin_budget(started, stated)
     say("custody: running " + " ".join(manifest.command))
     sys.exit(_run(started, list(manifest.command), directory, strict=strict, said=policy is not None))
+
+
+def _directory(base: Folder, stated: str, command: list[str]) -> Path:
+    """Where a recorded command runs. One of a session below a URL states no folder, and a copy lies below another root:
+    then it is here, where the command's files are here and not there."""
+    here = Path.cwd()
+    if not isinstance(base, Path):
+        return here
+    there = (base / stated).resolve()
+    files = [word for word in command[1:] if (here / word).is_file()]
+    return here if files and not any((there / word).exists() for word in files) else there
 
 
 def _to_be_made(root: Folder, session: str) -> bool:

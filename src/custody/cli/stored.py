@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import click
 
 from custody import layout
+from custody.cli.console import say
 from custody.errors import UsageError
 from custody.report.stored import StoredSession
+from custody.sessions import behind
 from custody.storage import Storage
 from custody.storage.folders import at, folder
 
@@ -21,12 +23,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def open_session(session: str, root: str) -> StoredSession:
     """Raises SessionNotFound, UsageError, ArchiveDamaged."""
-    return StoredSession(layout.find_session(folder(root), session))
+    found = StoredSession(layout.find_session(folder(root), session))
+    _say_what_is_missing(found.storage)
+    return found
 
 
 def open_storage(session: str, root: str) -> Storage:
     """A session's bytes, without an index of them. Raises SessionNotFound, UsageError."""
-    return at(layout.find_session(folder(root), session))
+    found = at(layout.find_session(folder(root), session))
+    _say_what_is_missing(found)
+    return found
+
+
+def _say_what_is_missing(storage: Storage) -> None:
+    """What lies on a machine only is not in what a command is about to count."""
+    found = behind.backlog(storage)
+    if found is not None:
+        say(f"custody: {storage.url} is not all of the session: {behind.sentence(found)}")
 
 
 def one_id(ids: Iterable[str], wanted: str, session: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from custody import layout
 from custody.errors import CustodyError, SessionRemoved
 from custody.integrity import chronolog
+from custody.journal.segments import segments
 from custody.sessions import manifest as manifests
 from custody.sessions.state import standing
 from custody.storage import Storage
@@ -85,6 +86,8 @@ def _no_session(path: Folder, storage: Storage) -> str:
         layout.refuse_if_removed(path)
     except SessionRemoved as removed:
         return f"its removal was interrupted: the same command finishes it; its copy is {removed.copy}"
+    if segments(storage):
+        return f"it holds calls, and has no {layout.MANIFEST}: put it back from a copy"
     return "killed while it was made: it holds nothing"
 
 

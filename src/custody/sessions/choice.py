@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custody import layout
-from custody.errors import NamesDisagree, SessionBusy, SessionFinished, UsageError
+from custody.errors import ArchiveDamaged, NamesDisagree, SessionBusy, SessionFinished, UsageError
+from custody.journal.segments import segments
 from custody.sessions import children, sharding
 from custody.sessions.state import Standing, standing
 from custody.storage.folders import Folder, RemoteFolder, at, folder
@@ -47,12 +48,19 @@ def choose(root: Folder, project: str, experiment: str, session: str | None, *, 
         return Chosen(_create(here), None)
     newest = existing[-1]
     if not (newest / layout.MANIFEST).exists():
+        if segments(at(newest)):
+            raise ArchiveDamaged(
+                f"session {newest.name} holds calls and has no {layout.MANIFEST}. Put it back, or finish the copy that "
+                "did not come to its end, or start another one, which pays for its own calls: --new, or new=True. "
+                "Nothing was sent"
+            )
         return Chosen(_create(here), None)  # killed while it was being created: it holds nothing
     before = _usable(newest)
     if before.state == "finished":
+        where = f" --root {root}" if isinstance(root, RemoteFolder) else ""
         raise SessionFinished(
             f"session {newest.name} of {project}/{experiment} is finished. "
-            f"To replay it (nothing is paid twice): custody resume {newest.name}, or session={newest.name!r}. "
+            f"To replay it (nothing is paid twice): custody resume {newest.name}{where}, or session={newest.name!r}. "
             "To start another one, which pays for its own calls: --new, or new=True"
         )
     return Chosen(newest, before)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -114,14 +115,20 @@ class RemoteFolder:
 Folder: TypeAlias = Path | RemoteFolder
 
 
+_ONE_SLASH = re.compile(r"(s3a?|gs|gcs|az|abfss?|sftp|ssh|memory|https?|file):/(?!/)")
+"""A URL that is mistyped would be a folder here, on each machine another one."""
+
+
 def folder(place: str | os.PathLike[str]) -> Folder:
     """What a user or a variable names, absolute. Raises UsageError."""
     if isinstance(place, RemoteFolder):
         return place
     text = os.fspath(place)
-    if "://" not in text or text.startswith("file://"):
-        return Path(text.removeprefix("file://")).resolve()
-    return RemoteFolder(text)
+    if "://" in text and not text.startswith("file://"):
+        return RemoteFolder(text)
+    if match := _ONE_SLASH.match(text):
+        raise UsageError(f"{text}: a URL has two slashes, {match[1]}://..., and a folder of this name is ./{text}")
+    return Path(text.removeprefix("file://")).resolve()
 
 
 def local(place: str | os.PathLike[str], what: str) -> Path:
