@@ -62,6 +62,17 @@ def test_cost(made: Path, tmp_path: Path) -> None:
         run("cost", str(made), "--by", "nope")
 
 
+def test_what_damage_costs_is_not_left_out_without_a_word(made: Path) -> None:
+    segment = max((made / "llm_archive").glob("*.jsonl"), key=lambda path: path.stat().st_size)
+    data = segment.read_bytes()
+    segment.with_suffix(".idx").unlink(missing_ok=True)
+    segment.write_bytes(data.replace(b'"replicate":1', b'"replicate":2', 1))
+    for command in ("cost", "forensics"):
+        done = CliRunner().invoke(cli, [command, str(made), "--json"])
+        assert done.exit_code == 0
+        assert "1 damaged places were passed over" in done.stderr
+
+
 def test_repricing_appends_and_changes_no_stored_figure(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,3 +47,15 @@ def test_a_mistyped_url_is_no_folder(text: str) -> None:
     with pytest.raises(UsageError, match=f"two slashes, {text.partition(':')[0]}://"):
         folder(text)
     assert folder(f"./{text}") == Path(text).resolve()
+
+
+def test_a_root_within_another_ones_projects_is_refused(sdk_env: Simulator, tmp_path: Path) -> None:
+    ask(tmp_path)
+    for root in (tmp_path / "projects" / "P", tmp_path / "projects" / "P" / "experiments" / "E"):
+        with pytest.raises(UsageError, match="within another one's projects/: start it in"):
+            ask(root)
+    assert sdk_env.paid() == 1
+    other = tmp_path / "projects" / "notes"  # a folder of the user's that is called so
+    other.mkdir()
+    ask(other)
+    assert sdk_env.paid() == 2

@@ -79,6 +79,7 @@ def _tally(session: str, root: str, by: str, engine: Engine | None) -> tuple[str
         warn_of_damage(told.damaged)
         return manifests.read(storage).session, told.tally
     opened, tally = open_session(session, root), Tally(by)
+    warn_of_damage(opened.damaged)
     given = opened.replays()
     for call in opened.calls():
         tally.add(call.fields, given[call.id])

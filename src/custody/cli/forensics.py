@@ -106,6 +106,7 @@ def _lines(session: str, root: str, engine: Engine | None) -> tuple[Manifest, li
     """Call lines in order: from the session's index, or from all its segments where an engine reads them."""
     if engine is None:
         opened = open_session(session, root)
+        warn_of_damage(opened.damaged)
         return opened.manifest, report.in_order(call.fields for call in opened.archive.calls.values())
     storage = open_storage(session, root)
     found = gathered(storage, engine)

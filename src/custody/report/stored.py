@@ -207,6 +207,11 @@ class StoredSession:
         self.archive = Archive(self.storage)
         self.archive.refresh()
 
+    @property
+    def damaged(self) -> int:
+        """How many places of the archive are no whole lines, torn tails aside: what calls they held is not seen."""
+        return sum(1 for d in self.archive.damage if not d.torn)
+
     def calls(self) -> list[Call]:
         """All calls in order of their start."""
         return [Call(self.archive, call) for call in self._in_order()]
@@ -265,7 +270,7 @@ class StoredSession:
             "spilled": self._spilled(),
             "backlog": behind.backlog(self.storage),
             "notes": list(self.archive.notes),
-            "damaged_lines": sum(1 for d in self.archive.damage if not d.torn),
+            "damaged_lines": self.damaged,
             "torn_tails": sum(1 for d in self.archive.damage if d.torn),
         }
 

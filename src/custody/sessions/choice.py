@@ -66,6 +66,17 @@ def choose(root: Folder, project: str, experiment: str, session: str | None, *, 
     return Chosen(newest, before)
 
 
+def refuse_nested(root: Folder) -> None:
+    """Raises UsageError for a root within another one's projects/: a program that is started there by mistake would
+    find none of its sessions, and pay for everything again."""
+    for below, above in zip((root, *root.parents), root.parents, strict=False) if isinstance(root, Path) else ():
+        if above.name == "projects" and (below / "experiments").is_dir():
+            raise UsageError(
+                f"{root} lies within {above}, and a root cannot lie within another one's projects/: "
+                f"start it in {above.parent}, or with --root {above.parent} (root=...)"
+            )
+
+
 def _usable(path: Folder) -> Standing:
     before = standing(at(path))
     if before.state == "running":

@@ -43,7 +43,7 @@ from custody.sessions import (
     workers,
 )
 from custody.sessions import manifest as manifests
-from custody.sessions.choice import agree, choose
+from custody.sessions.choice import agree, choose, refuse_nested
 from custody.sessions.session import Session
 from custody.sessions.taking import Started
 from custody.stamps import stamp
@@ -171,6 +171,7 @@ def start(
     """Choose or create the session, own it, take in spilled records, write its start event, bind its definitions."""
     rates.from_environment()  # a file of rates that cannot be read is said before anything is paid
     policy = doubts.checked(on_in_doubt or "retry")
+    refuse_nested(root)
     installed = process.install()
     redactor = Redactor(installed.hooks.redaction_patterns())
     redactor.learn_environment(os.environ)
