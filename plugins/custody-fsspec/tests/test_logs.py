@@ -6,6 +6,7 @@ import contextlib
 import functools
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from custody_fsspec import log as logs
@@ -223,3 +224,28 @@ def test_ranges_of_a_log_that_is_one_object_are_one_request_each(server: SmallS3
     opened().put(NAME, b"another, longer object\n" * 20)  # as a repair does
     assert reader.read(NAME, 0, 7) == b"another"
     assert reader.read(NAME) == b"another, longer object\n" * 20
+
+
+def test_a_server_that_is_down_is_waited_for_once(server: SmallS3) -> None:
+    """And not again for each of the things that the end of a program has to store."""
+    storage = opened(patience=1.0)
+    server.fail = 503
+
+    def seconds(request: Callable[[], object]) -> float:
+        begun = time.monotonic()
+        with pytest.raises(OSError, match="503"):
+            request()
+        return time.monotonic() - begun
+
+    assert seconds(lambda: storage.put("one", b"1")) > 0.5
+    quick = [
+        seconds(lambda: storage.put("two", b"2")),
+        seconds(lambda: storage.put_if_absent("three", b"3")),
+        seconds(lambda: storage.read("four")),
+    ]
+    assert max(quick) < 0.4, quick
+    server.fail = None
+    storage.put("five", b"5")
+    server.fail = 503
+    assert seconds(lambda: storage.put_if_absent("six", b"6")) > 0.5, "it was there again, so it is waited for again"
+    assert seconds(lambda: storage.put("seven", b"7")) < 0.4

@@ -32,6 +32,7 @@ _KIND = re.compile(r"kind: (Connect|Timeout|Request|Interrupted|Decode)\b")
 _SIZE = re.compile(r"<ActualObjectSize>(\d+)<")
 _MISSING = re.compile(r"\bMissing([A-Z][A-Za-z]{3,40})\b")
 _PIECE = 8 * 1024 * 1024  # bytes of a part of what is stored in pieces; S3 allows 10,000 of them
+_DOWN = 15.0  # seconds after a request that failed for as long as the settings say, in which none is tried again
 _SINGLE = 32 * 1024 * 1024  # bytes put with one request; more are sent in pieces
 
 
@@ -49,8 +50,17 @@ class ObstoreObjects:
             bucket = bucket.partition("@")[0]
         self._root = f"{root}/" if root else ""
         self.ordered = not bucket.endswith("--x-s3")  # directory buckets of S3 Express list in no order
-        self._store, self._once, endpoint = _stores(kind, bucket, settings)
+        self._patient, self._once, endpoint = _stores(kind, bucket, settings)
         self.store = f"{scheme}://{bucket} {endpoint}"
+
+    @property
+    def _store(self) -> Any:
+        """The client that tries again; not where the server was down a moment ago, after all that patience: the end of
+        a program asks for a dozen things, one after another."""
+        return self._once if self._is_down() else self._patient
+
+    def _is_down(self) -> bool:
+        return time.monotonic() < _down.get(self.store, 0.0)
 
     def get(self, key: str, offset: int = 0, size: int | None = None) -> tuple[bytes, int]:
         options: dict[str, Any] = {}
@@ -81,10 +91,11 @@ class ObstoreObjects:
         self._ask(key, lambda _: writer.close())  # the only step by which there is an object
 
     def put_new(self, key: str, data: bytes) -> bool:
-        deadline, pause, unknown = time.monotonic() + self._patience, 0.1, False
+        patience = 0.0 if self._is_down() else self._patience
+        deadline, pause, unknown = time.monotonic() + patience, 0.1, False
         while True:
             try:
-                self._ask(key, lambda path: obstore.put(self._once, path, data, mode="create", use_multipart=False))
+                self._tried(key, lambda path: obstore.put(self._once, path, data, mode="create", use_multipart=False))
             except FileExistsError:
                 return unknown and self.get(key)[0] == data
             except _Refused as error:
@@ -94,6 +105,7 @@ class ObstoreObjects:
                 if (error.status and error.status < 500 and error.status not in (408, 409, 429)) or (
                     time.monotonic() + pause > deadline
                 ):
+                    self._note(error)
                     raise
                 unknown = unknown or error.status != 409
                 time.sleep(pause)
@@ -138,6 +150,19 @@ class ObstoreObjects:
         return Stored(key, meta["size"], meta["last_modified"].timestamp())
 
     def _ask(self, key: str, request: Callable[[str], T]) -> T:
+        """Of a request that the library tries again by itself."""
+        try:
+            return self._tried(key, request)
+        except _Refused as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: _Refused) -> None:
+        """After all patience: whether the server is down."""
+        if not error.status or error.status >= 500:
+            _down[self.store] = time.monotonic() + _DOWN
+
+    def _tried(self, key: str, request: Callable[[str], T]) -> T:
         if _asking.setdefault("process", os.getpid()) != os.getpid():
             raise OSError(
                 f"{self.url}: a forked process cannot ask a server by obstore, whose threads stay with its parent; "
@@ -145,7 +170,10 @@ class ObstoreObjects:
             )
         # The errors of the library quote requests and answers, which say more than a log should hold: not chained.
         try:
-            return request(self._root + key)
+            answer = request(self._root + key)
+            if _down:
+                _down.pop(self.store, None)
+            return answer
         except exceptions.AlreadyExistsError as error:
             # S3's 409 is a race that nobody has won yet; Azure's says that the name is taken (x-ms-error-code).
             if "status code: 409" in str(error) and "BlobAlreadyExists" not in str(error):
@@ -248,6 +276,7 @@ def _is_address(text: str) -> bool:
 
 
 _making = threading.Lock()
+_down: dict[str, float] = {}  # by server: until when it is not waited for
 _asking: dict[
     str, int
 ] = {}  # the process in which the library's own threads were begun; a forked one would wait for ever
