@@ -10,6 +10,8 @@ from collections.abc import Callable
 from custody_fsspec.objects import Objects
 from custody_fsspec.parts import part_key
 
+_QUIET = 20  # looks at nothing, after which the thread waits to be told
+
 
 class PartLog:
     """Appends in memory; ``sync`` is one put-if-absent for all that was appended.
@@ -37,6 +39,8 @@ class PartLog:
         self._failed: BaseException | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._looks = False  # the thread looks by itself every now and then: to wake it at each append costs each call
+        self._waiting = 0  # syncs that wait for another's upload
 
     def append(self, data: bytes) -> None:
         if not data:
@@ -51,7 +55,8 @@ class PartLog:
                     with contextlib.suppress(RuntimeError):  # at the end of the interpreter: ``sync`` does it
                         thread.start()
                         self._thread = thread
-                self._changed.notify_all()
+                elif not self._looks:
+                    self._changed.notify_all()
 
     def sync(self) -> None:
         with self._changed:
@@ -63,7 +68,11 @@ class PartLog:
         with self._changed:
             while self._stored < end:
                 self._check()
-                self._changed.wait()
+                self._waiting += 1
+                try:
+                    self._changed.wait()
+                finally:
+                    self._waiting -= 1
 
     def close(self) -> None:
         """Stores what is left. Raises OSError."""
@@ -103,7 +112,8 @@ class PartLog:
             self._done[begin] = begin + len(data)
             while self._stored in self._done:
                 self._stored = self._done.pop(self._stored)
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
     def _store(self, key: str, data: bytes) -> None:
         if not self._conditional:
@@ -115,12 +125,22 @@ class PartLog:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._buffer or (left := self._due - time.monotonic()) > 0:
-                    if self._closed or self._failed is not None:
-                        return
-                    self._changed.wait(left if self._buffer else None)
+                if not self._is_due():
+                    return
                 begin, data = self._take()
             try:
                 self._upload(begin, data)
             except Exception:  # the next append or sync is told
                 return
+
+    def _is_due(self) -> bool:
+        """With the lock: wait until something has stood in the buffer for long enough. False at the end."""
+        quiet = 0
+        while not (self._closed or self._failed is not None):
+            left = self._due - time.monotonic() if self._buffer else self._flush
+            if self._buffer and left <= 0:
+                return True
+            quiet = 0 if self._buffer else quiet + 1
+            self._looks = quiet < _QUIET
+            self._changed.wait(left if self._looks else None)
+        return False
