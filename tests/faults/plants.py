@@ -156,15 +156,15 @@ def _stops_at_damage() -> None:
     """Read a segment up to its first damage."""
     from custody.journal.scan import SegmentScan
 
-    real = SegmentScan.lines
+    real = SegmentScan.raw
 
-    def lines(self: Any) -> Iterator[Any]:
+    def raw(self: Any) -> Iterator[Any]:
         for found in real(self):
             if self.damage:
                 return
             yield found
 
-    _set(SegmentScan, "lines", lines)
+    _set(SegmentScan, "raw", raw)
 
 
 def _damage_is_dropped() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from custody.salvage.stored import Salvaged
 from custody.storage import Lock, Storage
 
 log = logging.getLogger("custody")
+
+_PATIENCE = 2.0  # seconds between a claim of an answer and the note of it, that another process is given
 
 
 class _Shelf:
@@ -60,6 +63,21 @@ class _Shelf:
         if lock is not None:
             self.held.append(lock)
         return lock is not None
+
+    def claim_or_news(self, answer: Salvaged) -> bool:
+        """Claim an answer, and read what others were given. One who holds it says so in a moment, or has died."""
+        until = time.monotonic() + _PATIENCE
+        while not (mine := self.claim(answer)):
+            self.news()
+            if answer.id in self.used or time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        self.news()  # who had it before has said so
+        return mine
+
+    def news(self) -> None:
+        self.archive.refresh()
+        self.take_news()
 
     def prompt(self, answer: Salvaged) -> str | None:
         try:
@@ -98,8 +116,7 @@ class Plugin:
         with self._lock:
             shelf.take_news()
             if identity not in shelf.given and len(shelf.used) < len(shelf.answers):
-                shelf.archive.refresh()  # another process may have been given one
-                shelf.take_news()
+                shelf.news()  # another process may have been given one
             known = shelf.given.get(identity)
             if known is not None:
                 return self._replay(shelf, shelf.answers[known], request, body, None)
@@ -119,7 +136,16 @@ class Plugin:
                 "matched_by": how, "prompt": same,
             }  # fmt: skip
             replay = self._replay(shelf, answer, request, body, note)
-            if replay is None or not shelf.claim(answer):
+            if replay is None:
+                continue
+            known = len(shelf.used)
+            mine = shelf.claim_or_news(answer)
+            if len(shelf.used) > known:  # what another process was given decides what is left for this one
+                given = shelf.given.get(identity)
+                if given is not None:
+                    return self._replay(shelf, shelf.answers[given], request, body, None)
+                return self._first_time(shelf, identity, request, asked, body)
+            if not mine:
                 continue
             shelf.note(identity, answer, asked)
             self._tell(shelf, answer, same)
