@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from custody_fsspec.credentials import s3_options
 from custody_fsspec.opening import open_url
 from custody_fsspec.plugin import FsspecPlugin
 from custody_fsspec.settings import Settings
+from custody_fsspec.sync import sync
 from small_s3 import SmallS3
 
 from custody.plugin import UsageError
@@ -66,6 +68,11 @@ def test_an_error_of_any_file_system_is_one_of_the_storages() -> None:
         found = open_url("https://127.0.0.1:1/folder")
         assert found is not None
         found.read("object")
+
+
+def test_what_is_no_url_is_not_synced_in_silence() -> None:
+    with pytest.raises(UsageError, match="'nosuch' is no URL"):
+        CliRunner().invoke(sync, ["nosuch"], catch_exceptions=False)
 
 
 def test_settings_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

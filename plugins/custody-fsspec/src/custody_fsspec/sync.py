@@ -24,6 +24,8 @@ def sync(url: str | None, give_up: bool) -> None:
     the same.
     """
     settings = Settings.from_environment()
+    if url is not None and "://" not in url:
+        raise UsageError(f"{url!r} is no URL of sessions, such as s3://bucket/study")
     if give_up:
         if url is None:
             raise UsageError("--give-up needs the URL of the session")
