@@ -55,7 +55,7 @@ def test_a_root_within_another_ones_projects_is_refused(sdk_env: Simulator, tmp_
         with pytest.raises(UsageError, match="within another one's projects/: start it in"):
             ask(root)
     assert sdk_env.paid() == 1
-    other = tmp_path / "projects" / "notes"  # a folder of the user's that is called so
-    other.mkdir()
+    other = tmp_path / "projects" / "notes"  # people have folders of these names, too
+    (other / "experiments" / "one").mkdir(parents=True)
     ask(other)
     assert sdk_env.paid() == 2

@@ -70,7 +70,8 @@ def refuse_nested(root: Folder) -> None:
     """Raises UsageError for a root within another one's projects/: a program that is started there by mistake would
     find none of its sessions, and pay for everything again."""
     for below, above in zip((root, *root.parents), root.parents, strict=False) if isinstance(root, Path) else ():
-        if above.name == "projects" and (below / "experiments").is_dir():
+        # By what custody writes there: people have folders of these names, too.
+        if above.name == "projects" and (below / f"PROJECT_CHRONOLOG_{below.name}.jsonl").is_file():
             raise UsageError(
                 f"{root} lies within {above}, and a root cannot lie within another one's projects/: "
                 f"start it in {above.parent}, or with --root {above.parent} (root=...)"
