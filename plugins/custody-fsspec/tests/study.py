@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 from small_s3 import SmallS3
+
+from custody.testing.simulator import Simulator
 
 ROOT = "s3://bucket/study"
 STUDY = """
@@ -59,6 +63,16 @@ with custody.session(project="P", experiment="E", root="s3://bucket/study"):
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=200)
     return process.returncode, out, err
+
+
+def killed_and_resumed(start: Callable[..., subprocess.Popen[str]], sim: Simulator, work: Path, root: str) -> None:
+    """Before its sixth call a study below ``root`` is killed; started again, it pays for the other three."""
+    (work / "study.py").write_text(STUDY.replace(ROOT, root))
+    code, before, err = ended(start("study.py", KILL="5"))
+    assert (code, sim.paid()) == (-9, 5), err
+    code, out, err = ended(start("study.py"))
+    assert (code, sim.paid()) == (0, 8), err
+    assert out.startswith(before), "an acknowledged answer is another one"
 
 
 def session_of(server: SmallS3) -> str:

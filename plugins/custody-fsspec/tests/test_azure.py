@@ -32,7 +32,7 @@ from custody.testing import StorageContract
 from custody.testing.simulator import Simulator
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study import ROOT, STUDY, ended
+from study import ended, killed_and_resumed
 
 PROGRAM = os.environ.get("CUSTODY_TEST_AZURITE") or shutil.which("azurite-blob")
 ACCOUNT = "devstoreaccount1"
@@ -112,12 +112,7 @@ def test_a_killed_study_goes_on_and_pays_for_nothing_twice(
 ) -> None:
     pytest.importorskip("openai", reason="the study asks by the openai SDK")
     root = "az://box/study"
-    (tmp_path / "work" / "study.py").write_text(STUDY.replace(ROOT, root))
-    code, before, err = ended(start("study.py", KILL="5"))
-    assert (code, sim.paid()) == (-9, 5), err
-    code, out, err = ended(start("study.py"))
-    assert (code, sim.paid()) == (0, 8), err
-    assert out.startswith(before), "an acknowledged answer is another one"
+    killed_and_resumed(start, sim, tmp_path / "work", root)
     (session,) = objects_of(root, Settings()).names("projects/P/experiments/E/sessions")  # type: ignore[union-attr]
     code, out, err = ended(
         start("-m", "custody.cli", "verify", "--deep", f"{root}/projects/P/experiments/E/sessions/{session}")

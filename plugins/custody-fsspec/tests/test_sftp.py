@@ -20,7 +20,7 @@ from custody.testing import StorageContract
 from custody.testing.simulator import Simulator
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study import ROOT, STUDY, ended
+from study import ended, killed_and_resumed
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 pytestmark = [
@@ -111,12 +111,7 @@ def test_a_killed_study_goes_on_and_pays_for_nothing_twice(
 ) -> None:
     pytest.importorskip("openai", reason="the study asks by the openai SDK")
     root = f"{sshd[0]}/study"
-    (tmp_path / "work" / "study.py").write_text(STUDY.replace(ROOT, root))
-    code, before, err = ended(start("study.py", KILL="5"))
-    assert (code, sim.paid()) == (-9, 5), err
-    code, out, err = ended(start("study.py"))
-    assert (code, sim.paid()) == (0, 8), err
-    assert out.startswith(before), "an acknowledged answer is another one"
+    killed_and_resumed(start, sim, tmp_path / "work", root)
     (session,) = (sshd[1].parent / "data/study/projects/P/experiments/E/sessions").iterdir()
     place = f"{root}/projects/P/experiments/E/sessions/{session.name}"
     code, out, err = ended(start("-m", "custody.cli", "verify", "--deep", place))
