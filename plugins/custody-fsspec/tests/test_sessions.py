@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +100,34 @@ def test_an_outage_costs_no_answer_and_no_second_payment(
     code, said, _ = ended(start("-m", "custody.cli", "verify", session_of(server)))
     assert code == 0, said
     assert not list((tmp_path / "spill").rglob("*.jsonl")), "what was spilled is not taken in"
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_an_interrupt_in_an_outage_keeps_the_answer(
+    start: Callable[..., subprocess.Popen[str]], server: SmallS3, sim: Simulator, tmp_path: Path, times: int
+) -> None:
+    """The server hangs with the answer of the fifth call; who presses Ctrl-C then has paid for it."""
+    patience = {
+        "CUSTODY_FSSPEC_RETRY_SECONDS": "3",
+        "CUSTODY_FSSPEC_TIMEOUT_SECONDS": "4",
+        "CUSTODY_DRAIN_SECONDS": "2",
+    }
+    process = start("study.py", WAIT="3", **patience)
+    assert process.stdout is not None and process.stdin is not None
+    for _ in range(4):
+        process.stdout.readline()
+    server.delay = 3600
+    process.stdin.write("\n")
+    process.stdin.flush()
+    until = time.monotonic() + 60
+    while sim.paid() < 5 and time.monotonic() < until:
+        time.sleep(0.05)
+    for _ in range(times):
+        time.sleep(1)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert (code != 0, sim.paid()) == (True, 5), err
+    server.delay = 0
+    code, _, err = ended(start("study.py"))
+    assert (code, sim.paid()) == (0, 8), err

@@ -255,9 +255,11 @@ class Journal:
             assert self._log is not None
             self._log.append(b"".join(data for _, data in self._pending))
             self._log.sync()
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C, too, while a server is silent: there may be no other chance
             self._leave_segments(error)
             self._spill_pending()
+            if not isinstance(error, Exception):
+                raise
         else:
             if self._trouble is not None:
                 log.warning("custody: the archive failed (%s) and works again in a new segment", self._trouble)

@@ -59,12 +59,21 @@ class PartLog:
                     self._changed.notify_all()
 
     def sync(self) -> None:
-        with self._changed:
-            self._check()
-            begin, data = self._take()
-            end = self._taken
-        if data:
-            self._upload(begin, data)
+        taken = False
+        try:
+            with self._changed:
+                self._check()
+                taken = True
+                begin, data = self._take()
+                end = self._taken
+            if data:
+                self._upload(begin, data)
+        except BaseException as error:
+            if taken:  # Ctrl-C right here, too: what was taken would be waited for in vain
+                with self._changed:
+                    self._failed = self._failed or error
+                    self._changed.notify_all()
+            raise
         with self._changed:
             while self._stored < end:
                 self._check()

@@ -6,6 +6,7 @@ name is taken, and only a look tells whether it is taken by us.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
@@ -33,6 +34,8 @@ _SIZE = re.compile(r"<ActualObjectSize>(\d+)<")
 _MISSING = re.compile(r"\bMissing([A-Z][A-Za-z]{3,40})\b")
 _PIECE = 8 * 1024 * 1024  # bytes of a part of what is stored in pieces; S3 allows 10,000 of them
 _DOWN = 15.0  # seconds after a request that failed for as long as the settings say, in which none is tried again
+_SILENT = 5.0  # seconds after one that was not answered in all that time, in which none is sent
+_SMALL = 256 * 1024  # bytes that a server that works takes within a moment
 _SINGLE = 32 * 1024 * 1024  # bytes put with one request; more are sent in pieces
 
 
@@ -45,12 +48,13 @@ class ObstoreObjects:
     def __init__(self, url: str, kind: str, settings: Settings) -> None:
         scheme, _, rest = url.partition("://")
         self.url, self._patience = url, settings.patience
+        self._timeout = _brief(settings)
         bucket, _, root = rest.partition("/")
         if "@" in bucket:  # abfs://container@account
             bucket = bucket.partition("@")[0]
         self._root = f"{root}/" if root else ""
         self.ordered = not bucket.endswith("--x-s3")  # directory buckets of S3 Express list in no order
-        self._patient, self._once, endpoint = _stores(kind, bucket, settings)
+        self._patient, self._once, self._brief, endpoint = _stores(kind, bucket, settings)
         self.store = f"{scheme}://{bucket} {endpoint}"
 
     @property
@@ -61,6 +65,19 @@ class ObstoreObjects:
 
     def _is_down(self) -> bool:
         return time.monotonic() < _down.get(self.store, 0.0)
+
+    def _check_silent(self, key: str) -> None:
+        """Raises while the server is silent: who ends a program waits for that once, and then for short questions."""
+        until = _silent.get(self.store)
+        if until is None:
+            return
+        if time.monotonic() >= until:
+            with contextlib.suppress(OSError):  # an answer of any kind will do
+                self._tried("", lambda path: obstore.head(self._brief, f"{path}custody"))
+            if _silent.get(self.store) == until:
+                _silent[self.store] = time.monotonic() + _SILENT
+        if self.store in _silent:
+            raise _Refused(f"{self.url}/{key}: the server did not answer in time a moment ago", 0)
 
     def get(self, key: str, offset: int = 0, size: int | None = None) -> tuple[bytes, int]:
         options: dict[str, Any] = {}
@@ -91,11 +108,13 @@ class ObstoreObjects:
         self._ask(key, lambda _: writer.close())  # the only step by which there is an object
 
     def put_new(self, key: str, data: bytes) -> bool:
+        self._check_silent(key)
         patience = 0.0 if self._is_down() else self._patience
-        deadline, pause, unknown = time.monotonic() + patience, 0.1, False
+        client = self._brief if len(data) <= _SMALL else self._once
+        begun, pause, unknown = time.monotonic(), 0.1, False
         while True:
             try:
-                self._tried(key, lambda path: obstore.put(self._once, path, data, mode="create", use_multipart=False))
+                self._tried(key, lambda path: obstore.put(client, path, data, mode="create", use_multipart=False))
             except FileExistsError:
                 return unknown and self.get(key)[0] == data
             except _Refused as error:
@@ -103,13 +122,19 @@ class ObstoreObjects:
                     raise Unconditional(*error.args) from None
                 # 409: another conditional write of the same name was under way, and neither has won.
                 if (error.status and error.status < 500 and error.status not in (408, 409, 429)) or (
-                    time.monotonic() + pause > deadline
+                    time.monotonic() + pause > begun + patience
                 ):
                     self._note(error)
                     raise
                 unknown = unknown or error.status != 409
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
+            except Exception:
+                raise
+            except BaseException:  # Ctrl-C, which the library notices when the request is over
+                if time.monotonic() - begun > self._timeout / 2:
+                    self._note(_Refused("", 0, silent=True))
+                raise
             else:
                 return True
 
@@ -151,6 +176,7 @@ class ObstoreObjects:
 
     def _ask(self, key: str, request: Callable[[str], T]) -> T:
         """Of a request that the library tries again by itself."""
+        self._check_silent(key)
         try:
             return self._tried(key, request)
         except _Refused as error:
@@ -161,6 +187,8 @@ class ObstoreObjects:
         """After all patience: whether the server is down."""
         if not error.status or error.status >= 500:
             _down[self.store] = time.monotonic() + _DOWN
+        if error.silent:
+            _silent[self.store] = time.monotonic() + _SILENT
 
     def _tried(self, key: str, request: Callable[[str], T]) -> T:
         if _asking.setdefault("process", os.getpid()) != os.getpid():
@@ -173,6 +201,7 @@ class ObstoreObjects:
             answer = request(self._root + key)
             if _down:
                 _down.pop(self.store, None)
+                _silent.pop(self.store, None)
             return answer
         except exceptions.AlreadyExistsError as error:
             # S3's 409 is a race that nobody has won yet; Azure's says that the name is taken (x-ms-error-code).
@@ -208,15 +237,21 @@ class ObstoreObjects:
                 )
             )
         number = int(status[1]) if status else 0
+        if number:
+            _silent.pop(self.store, None)
         if "StartTooLarge" in text:  # the library's own, of a server that answers as if there were something
             number = 416
-        return _Refused(f"{self.url}/{key}: {', '.join(said) or type(error).__name__}", number)
+        return _Refused(
+            f"{self.url}/{key}: {', '.join(said) or type(error).__name__}",
+            number,
+            silent=not status and bool(kind) and kind[1] == "Timeout",  # type: ignore[index]
+        )
 
 
 class _Refused(OSError):
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, *, silent: bool = False) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.silent = status, silent
 
 
 def _before(prefix: str) -> str:
@@ -227,8 +262,13 @@ def _before(prefix: str) -> str:
     return prefix[:-1] + (chr(ord(last) - 1) + "~" if "0" < last < "\x7f" else "")
 
 
-def _stores(kind: str, bucket: str, settings: Settings) -> tuple[Any, Any, str]:
-    """The client, one that tries nothing again, and the server's address."""
+def _brief(settings: Settings) -> float:
+    """Seconds for a small request: a server that is silent is asked again within the patience."""
+    return min(settings.timeout, max(1.0, settings.patience / 2))
+
+
+def _stores(kind: str, bucket: str, settings: Settings) -> tuple[Any, Any, Any, str]:
+    """The client, one that tries nothing again, one for small requests that does neither, and the server's address."""
     endpoint = ""
     client: dict[str, Any] = {"timeout": f"{settings.timeout:g}s", "connect_timeout": "5s"}
     options: dict[str, Any] = {}
@@ -259,6 +299,9 @@ def _stores(kind: str, bucket: str, settings: Settings) -> tuple[Any, Any, str]:
             return (
                 make(bucket, client_options=client, retry_config=retry, **options),
                 make(bucket, client_options=client, retry_config=once, **options),
+                make(
+                    bucket, client_options={**client, "timeout": f"{_brief(settings):g}s"}, retry_config=once, **options
+                ),
                 endpoint,
             )
     except (exceptions.BaseError, ValueError, TypeError) as error:  # it may quote what it was given
@@ -277,6 +320,7 @@ def _is_address(text: str) -> bool:
 
 _making = threading.Lock()
 _down: dict[str, float] = {}  # by server: until when it is not waited for
+_silent: dict[str, float] = {}  # by server that has not answered since: until when it is not even asked
 _asking: dict[
     str, int
 ] = {}  # the process in which the library's own threads were begun; a forked one would wait for ever

@@ -180,7 +180,7 @@ _logs: weakref.WeakSet[CasLog] = weakref.WeakSet()
 
 def _drain() -> None:
     for each in tuple(_logs):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, KeyboardInterrupt):
             each.drain()
 
 
