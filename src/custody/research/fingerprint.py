@@ -1,4 +1,4 @@
-"""Digests of what a stage depends on: the source of its functions, and its inputs.
+"""Digests of what a stage depends on: the source of its functions with what they read, and its inputs.
 
 Two digests that are equal mean the same work; two that differ mean only that it may be another one, and that it
 is done again: answers come from the archive, so that costs time and no money.
@@ -10,14 +10,13 @@ import ast
 import functools
 import hashlib
 import hmac
-import inspect
-import textwrap
 from collections.abc import Callable, Iterable
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from custody.codecs import Codecs
 from custody.identity.key import canonical_json
+from custody.research.reads import parsed, plain, reads
 
 
 def of_inputs(secret: bytes, codecs: Codecs, inputs: Any) -> str:
@@ -30,27 +29,28 @@ def of_inputs(secret: bytes, codecs: Codecs, inputs: Any) -> str:
 
 
 def of_code(functions: Iterable[Callable[..., Any]]) -> str:
-    """Of the functions' own source, without comments, layout, docstrings and decorators."""
+    """Of the functions' source, without comments, layout, docstrings and decorators, and of what they read by name."""
     digest = hashlib.sha256()
     for function in functions:
         digest.update(_source(function).encode("utf-8", "surrogatepass") + b"\0")
+        for name, value in reads(function):
+            said = f"{name}={_source(value) if callable(value) else value}"
+            digest.update(said.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()
 
 
 def _source(function: Callable[..., Any]) -> str:
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        node = tree.body[0]
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            node.decorator_list = []
-            if ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-            return ast.unparse(node)
-    except (OSError, TypeError, SyntaxError, IndexError):
-        pass
+    function = plain(function)
+    if isinstance(function, (FunctionType, type)):
+        return _source_of(function)
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+@functools.lru_cache(maxsize=512)
+def _source_of(function: Callable[..., Any]) -> str:
+    node = parsed(function)
+    if node is not None:
+        return ast.unparse(node)
     # A lambda, or a function without source (typed into a console): its compiled form.
     code = getattr(function, "__code__", None)
     return _compiled(code) if isinstance(code, CodeType) else f"{function.__module__}.{function.__qualname__}"

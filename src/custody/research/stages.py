@@ -167,7 +167,7 @@ class Stages:
         if inputs is not None and before.inputs is not None and inputs != before.inputs:
             changed = "its inputs changed"
         if code is not None and before.code is not None and code != before.code:
-            changed = "its inputs and its code changed" if changed else "its code changed"
+            changed = "its inputs and its code changed" if changed else "its code changed (or what it reads by name)"
         stage = Stage(path, completed=changed is None, changed=changed)
         if changed is None and before.has_state:
             try:
