@@ -126,9 +126,10 @@ def when_paid(sim: Simulator, count: int) -> None:
         (THREADS, signal.SIGINT, 1, 3, True),
         (THREADS, signal.SIGTERM, 1, 3, False),
         (LOOP, signal.SIGINT, 3, 3, True),
+        (INSIDE, signal.SIGINT, 3, 3, False),
         (LOOP, signal.SIGTERM, 3, 3, False),
     ],
-    ids="sync-term bare-term-run bare-int threads-int threads-int-run threads-term loop-int-run loop-term".split(),
+    ids="sync-term bare-term-run bare-int threads-int threads-int-run threads-term loop-int-run inside-int loop-term".split(),
 )
 def test_a_signal_lets_the_calls_in_flight_end(
     tmp_path: Path, code: str, number: int, before: int, flying: int, below_run: bool
@@ -154,6 +155,20 @@ def test_a_signal_lets_the_calls_in_flight_end(
     if number == signal.SIGTERM:
         assert program.last_event()["signal"] == "SIGTERM"
     assert not (stored.path / crash.CRASH_REPORT).exists()
+
+
+@pytest.mark.parametrize("code", [SYNC, INSIDE], ids=["sync", "inside"])
+@pytest.mark.parametrize("latency", [0.2, 1.0])
+def test_an_interrupt_of_the_whole_group_is_one(tmp_path: Path, code: str, latency: float) -> None:
+    """``custody run`` passes on what the program has got already."""
+    before, flying = (1, 1) if code is SYNC else (3, 3)
+    with Simulator(latency=latency) as sim:
+        program = Program(tmp_path, sim, code, below_run=True)
+        when_paid(sim, before + flying)
+        os.killpg(program.process.pid, signal.SIGINT)
+        status, _, err = program.end()
+    assert status == 130, err
+    assert [call.outcome for call in program.stored.calls()] == ["success"] * (before + flying), err
 
 
 @pytest.mark.parametrize("code", [SYNC, LOOP], ids=["sync", "loop"])

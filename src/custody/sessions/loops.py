@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from custody.pipeline.in_flight import InFlight, drain_seconds
 from custody.seam.patching import Patches
@@ -23,6 +24,8 @@ log = logging.getLogger("custody")
 Current = Callable[[], InFlight | None]
 
 _LOOK = 0.02  # seconds
+BOUNCE = 0.25
+"""Seconds in which a second SIGINT is the first one again: sent to a whole group, it comes from custody run too."""
 
 
 def install(patches: Patches, current: Current) -> None:
@@ -30,6 +33,19 @@ def install(patches: Patches, current: Current) -> None:
     patches.replace(asyncio.Runner, "close", functools.partial(_close, current))
     if "_on_sigint" in vars(asyncio.Runner):
         patches.replace(asyncio.Runner, "_on_sigint", functools.partial(_on_sigint, current))
+        _reach_running()
+
+
+def _reach_running() -> None:
+    """A runner within which the session is opened has bound its method before: its handler is given ours.
+
+    The handler stays the same object: by that the runner knows that it may take it away.
+    """
+    handler: Any = signal.getsignal(signal.SIGINT)
+    runner = getattr(getattr(handler, "func", None), "__self__", None)
+    if type(handler) is functools.partial and isinstance(runner, asyncio.Runner):
+        bound: Any = runner._on_sigint  # type: ignore[attr-defined]
+        handler.__setstate__((bound, handler.args, handler.keywords, dict(vars(handler))))
 
 
 def _close(current: Current, original: Any) -> Any:
@@ -52,14 +68,16 @@ def _on_sigint(current: Current, original: Any) -> Any:
     @functools.wraps(original)
     def on_sigint(self: Any, signum: int, frame: Any, main_task: Any) -> None:
         loop, flight = self._loop, current()
+        if loop in _put_off and time.monotonic() - _put_off[loop] < BOUNCE:
+            return
         if flight is None or flight.hurry or flight.holding or not flight.on_loop(loop):
             if flight is not None:
                 flight.hurry, flight.holding = bool(len(flight)), False
-            _put_off.discard(loop)
+            _put_off.pop(loop, None)
             original(self, signum, frame, main_task)
             return
         flight.holding = True
-        _put_off.add(loop)
+        _put_off[loop] = time.monotonic()
         interrupt = functools.partial(original, self, signum, frame, main_task)
         loop.call_soon_threadsafe(_begin, flight, loop, interrupt)
 
@@ -67,7 +85,8 @@ def _on_sigint(current: Current, original: Any) -> Any:
 
 
 _waiting: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
-_put_off: WeakSet[asyncio.AbstractEventLoop] = WeakSet()  # whose Ctrl-C is still to be carried out
+_put_off: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
+"""Since when their Ctrl-C is still to be carried out."""
 
 
 def _begin(flight: InFlight, loop: Any, interrupt: Callable[[], None]) -> None:
@@ -82,7 +101,7 @@ async def _then(flight: InFlight, loop: Any, interrupt: Callable[[], None]) -> N
     finally:
         flight.holding = False
         if loop in _put_off:  # else a second Ctrl-C has come
-            _put_off.discard(loop)
+            _put_off.pop(loop, None)
             flight.hurry = True
             interrupt()
 

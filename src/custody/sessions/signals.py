@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from custody.pipeline.in_flight import InFlight, drain_seconds
+from custody.sessions import loops
 
 _signal: Any = sys.modules.get("_signal", signal)  # without the enums: it is asked twice a call
 
@@ -81,6 +82,9 @@ class Signals:
     # -- the handlers, on the main thread -----------------------------------------------------------
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        bounced = self._first == number and time.monotonic() - self._at < loops.BOUNCE
+        if bounced and not self._over and not self._in_flight.hurry:  # in a hurry it is our own, at the end of the wait
+            return
         if self._first is not None or self._over or not len(self._in_flight):
             self._first, self._in_flight.holding = None, False
             self._give_back()
