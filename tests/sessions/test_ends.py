@@ -129,7 +129,7 @@ def when_paid(sim: Simulator, count: int) -> None:
         (INSIDE, signal.SIGINT, 3, 3, False),
         (LOOP, signal.SIGTERM, 3, 3, False),
     ],
-    ids="sync-term bare-term-run bare-int threads-int threads-int-run threads-term loop-int-run inside-int loop-term".split(),
+    ids="sync-term bare-term-run bare-int pool-int pool-int-run pool-term loop-int-run inside-int loop-term".split(),
 )
 def test_a_signal_lets_the_calls_in_flight_end(
     tmp_path: Path, code: str, number: int, before: int, flying: int, below_run: bool

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("obstore", reason="obstore is not installed: pip install 'custody-fsspec[s3]'")
 sys.path.insert(0, str(Path(__file__).parent))
 from custody_fsspec.on_obstore import ObstoreObjects
+from custody_fsspec.settings import Settings
 from echo_sdk import EchoClient, EchoTransport
 from servers import make_bucket, moto
 
@@ -147,6 +148,8 @@ def test_moved_from_s3_nothing_is_left_but_the_record(bucket: str, tmp_path: Pat
         "projects/P/PROJECT_CHRONOLOG_P.jsonl",
         f"projects/P/experiments/E/removed/{place.name}.json",
     ]
+    stored = [each.key for each in ObstoreObjects(bucket, "s3", Settings()).list("projects/P/experiments/E/sessions/")]
+    assert stored == [], "an object that no listing of logs shows: the session seems to be there for ever"
     assert b'"event":"session_removed"' in at(folder(bucket)).read("projects/P/PROJECT_CHRONOLOG_P.jsonl")
     assert files(tmp_path / "local" / str(place).removeprefix(f"{bucket}/")) == whole
     code, _, err = run("status", place.name, "--root", bucket)
@@ -168,6 +171,19 @@ def test_the_same_bucket_under_another_name_is_no_other_place(bucket: str, run: 
     )
     assert code == 1 and "same folder under two names" in out
     assert files(place) == whole
+
+
+def test_a_table_is_exported_to_a_url_and_asked_there(bucket: str, run: Any) -> None:
+    pytest.importorskip("duckdb", reason="duckdb is not installed: pip install 'custody[sql]'")
+    place, out = remote_study(bucket), f"{bucket}/tables/calls.parquet"
+    code, _, err = run("export", place, "--to", "parquet", "--out", out)
+    assert code == 0 and out in err, err
+    code, said, err = run("sql", "select count(*) as calls from calls", out, "--csv")
+    assert code == 0 and said.split() == ["calls", str(len(custody.open(place).calls()))], err
+    code, _, err = run("export", place, "--to", "parquet", "--out", out)
+    assert code == 2 and f"{out} is there already" in err
+    assert run("export", place, "--to", "csv", "--out", out, "--force")[0] == 0
+    assert at(folder(f"{bucket}/tables")).read("calls.parquet").startswith(b"gen_ai.")
 
 
 def test_pruned_against_s3(bucket: str, root: Path, run: Any) -> None:

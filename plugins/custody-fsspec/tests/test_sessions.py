@@ -131,3 +131,28 @@ def test_an_interrupt_in_an_outage_keeps_the_answer(
     server.delay = 0
     code, _, err = ended(start("study.py"))
     assert (code, sim.paid()) == (0, 8), err
+
+
+def test_a_kill_right_after_a_request_was_sent_is_said(
+    start: Callable[..., subprocess.Popen[str]], server: SmallS3, sim: Simulator, tmp_path: Path
+) -> None:
+    """The server has not got the request line yet; this machine has it."""
+    process = start("study.py", WAIT="3", CUSTODY_FSSPEC_FLUSH_MS="3000")
+    assert process.stdout is not None and process.stdin is not None
+    for _ in range(4):
+        process.stdout.readline()
+    sim.latency = 30
+    process.stdin.write("\n")
+    process.stdin.flush()
+    until = time.monotonic() + 60
+    while sim.paid() < 5 and time.monotonic() < until:
+        time.sleep(0.005)
+    process.kill()
+    ended(process)
+    sim.latency = 0
+    code, _, err = ended(start("study.py"))
+    assert (code, sim.paid()) == (0, 9), err
+    assert "1 in doubt (sent before the stop" in err
+    code, out, _ = ended(start("-m", "custody.cli", "verify", session_of(server)))
+    assert code == 0, out
+    assert not list((tmp_path / "spill").rglob("*")), "what was noted stays behind"

@@ -57,8 +57,13 @@ def status(session: str, root: str, as_json: bool) -> None:
             *([("backlog", behind.sentence(found["backlog"]))] if found["backlog"] else []),
             ("redacted", f"{found['redacted']} answers had a secret cut out, and replay without it"),
             ("damage", f"{found['damaged_lines']} damaged lines, {found['torn_tails']} torn tails"),
+            *([("gone", _gone(found["vanished"]))] if found["vanished"] else []),
         ]
     )
+
+
+def _gone(count: int) -> str:
+    return f"{count} calls that were complete are in no segment any more: put the files back from a copy"
 
 
 def _planned(plan: dict[str, Any]) -> str:

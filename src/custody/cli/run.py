@@ -80,6 +80,9 @@ def run(
     only what is missing is sent.
     """
     must_exist(command[0])
+    for option, value in (("project", project), ("experiment", experiment), ("session", session)):
+        if value is not None and value.startswith("-"):
+            raise UsageError(f"--{option}: {value!r} looks like an option, and no name follows. Nothing was started")
     if worker is not None:
         os.environ[workers.ENV_WORKER] = checked_worker(worker)
     if shard is not None:
@@ -97,6 +100,8 @@ def run(
         os.environ[children.ENV_REUSE] = str(earlier.origin(layout.find_session(where, reuse)).archive.storage.url)
     policy = on_in_doubt or os.environ.get(children.ENV_ON_IN_DOUBT)
     given = Given(corpus, framework, definition, accept)
+    if accept:
+        os.environ[children.ENV_ACCEPT] = ",".join(accept)
     stated = _budget(limits)
     started = starting.start(
         where, project, experiment, session, new=new, command=_portable(command), on_in_doubt=policy, given=given
@@ -272,6 +277,8 @@ def _summary(started: Started, seen: int, code: int) -> None:
         else f"ended by {signal.Signals(-code).name}"
     )
     parts = [f"{sent + replayed} calls: {replayed} replayed, {sent} sent"]
+    if code == 0 and not sent and not replayed and _has_calls(started):
+        parts = ["nothing was asked: what earlier runs have done was skipped"]
     if complete > good:
         parts.append(f"{complete - good} of them without success")
     if again := count["in_doubt_retried"]:
@@ -281,10 +288,19 @@ def _summary(started: Started, seen: int, code: int) -> None:
     if sent > complete:
         parts.append(f"{sent - complete} in doubt")
     say(f"custody: {started.manifest.session} {how}; {', '.join(parts)}")
-    if code == 0 and not sent and not replayed and not taken:
+    if code == 0 and not sent and not replayed and not taken and not _has_calls(started):
         say("custody: no call to a known vendor was seen; 'custody doctor' says what would be recorded")
+    elif code != 0 and started.finished_before and not sent:
+        say("custody: nothing was sent: the session is finished, as before")
+    elif code != 0 and not sent and not replayed:
+        say("custody: no call was made, and nothing was paid")
     elif code != 0:
         say("custody: run the same command again to go on; nothing that is archived is paid twice")
+
+
+def _has_calls(started: Started) -> bool:
+    """Whether its work was only skipped, because an earlier run has done it."""
+    return bool(started.resumed and started.report.get("answers"))
 
 
 def _size(path: Folder) -> int:

@@ -1,12 +1,20 @@
-"""Parquet files by URL: through fsspec, whose filesystems DuckDB takes. Its own extension for S3 is a download."""
+"""Exported files by URL. They are written by the storage plugins, and read through fsspec, whose filesystems DuckDB
+takes: its own extension for S3 is a download."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import Any
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+from urllib.parse import urlsplit
 
 from custody.errors import StorageError, UsageError
+from custody.storage import Streaming
+from custody.storage.folders import RemoteFolder, at
+
+_BLOCK = 8 * 1024 * 1024
 
 
 def filesystems(urls: Iterable[str]) -> dict[str, Any]:
@@ -24,15 +32,22 @@ def filesystems(urls: Iterable[str]) -> dict[str, Any]:
     opened: Any = fsspec
     found = {}
     for scheme in schemes:
-        _prefer_obstore(scheme)
+        by_obstore = _prefer_obstore(scheme)
         try:
-            found[scheme] = opened.filesystem(scheme)
+            found[scheme] = opened.filesystem(scheme, **(_options() if scheme == "s3" and by_obstore else {}))
         except (ImportError, ValueError) as error:
             raise UsageError(f"{scheme}:// cannot be opened: {error}") from error
     return found
 
 
-def _prefer_obstore(scheme: str) -> None:
+def _options() -> dict[str, Any]:
+    """For a server on this machine without TLS, as the storage plugin takes it."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    here = endpoint.startswith("http://") and urlsplit(endpoint).hostname in ("localhost", "127.0.0.1", "::1")
+    return {"client_options": {"allow_http": True}} if here else {}
+
+
+def _prefer_obstore(scheme: str) -> bool:
     """Where obstore is installed it serves the clouds' schemes, as in custody-fsspec; else what fsspec knows."""
     if scheme in ("s3", "gs", "az", "abfs"):
         with contextlib.suppress(ImportError):
@@ -40,6 +55,8 @@ def _prefer_obstore(scheme: str) -> None:
 
             made: Any = obstore.fsspec
             made.register(scheme)
+            return True
+    return False
 
 
 def expanded(url: str, filesystem: Any) -> list[str]:
@@ -61,3 +78,32 @@ def expanded(url: str, filesystem: Any) -> list[str]:
     if not names:
         raise UsageError(f"{url}: there is no such file")
     return [filesystem.unstrip_protocol(filesystem._strip_protocol(name)) for name in names]
+
+
+@contextlib.contextmanager
+def new_object(place: RemoteFolder, *, replace: bool) -> Iterator[IO[bytes]]:
+    """A file that is stored at ``place``, whole, when the block ends without an exception; it is made on this machine.
+
+    Raises UsageError where something is there already, unless ``replace``, PluginError, StorageError and OSError.
+    """
+    storage, taken = (
+        at(place.parent, create=True),
+        f"{place} is there already, and was left as it is; --force replaces it",
+    )
+    if not replace and place.is_file():
+        raise UsageError(taken)
+    with tempfile.TemporaryFile() as file:
+        yield file
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if isinstance(storage, Streaming) and size > _BLOCK:
+            if replace:
+                storage.remove(place.name)
+            stored = storage.put_stream(place.name, iter(lambda: file.read(_BLOCK), b""))
+        elif replace:
+            storage.put(place.name, file.read())
+            stored = True
+        else:
+            stored = storage.put_if_absent(place.name, file.read())
+        if not stored:
+            raise UsageError(taken)

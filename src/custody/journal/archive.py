@@ -171,6 +171,11 @@ class Archive:
         """The calls of a request key, and perhaps a few others."""
         return self.calls.every(key_digest(key))
 
+    def has_line(self, writer: str, number: int) -> bool:
+        """Whether this line of a writer was read, in whichever segment."""
+        seen = self._seen.get(writer)
+        return seen is not None and number in seen
+
     def lines(self) -> Iterator[dict[str, Any]]:
         """The fields of every call line."""
         yield from (call.fields for call in self.calls.values())

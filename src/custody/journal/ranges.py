@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 
@@ -10,6 +11,10 @@ class Ranges:
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         self._ranges = [list(each) for each in ranges]  # first and last, ascending
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._ranges, number, key=lambda each: each[0])
+        return at > 0 and number <= self._ranges[at - 1][1]
 
     def add(self, number: int) -> bool:
         """False where it was there before."""

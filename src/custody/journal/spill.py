@@ -38,14 +38,21 @@ def keep(session: str, writer: str, sealed: list[bytes]) -> str:
     for folder in folders():
         path = folder / session / f"{writer}.jsonl"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if folder.stat().st_uid != os.getuid() and "CUSTODY_SPILL_DIR" not in os.environ:
-                raise PermissionError(f"{folder} belongs to somebody else")
+            made(folder, session)
             _append(path, b"".join(sealed))
             return str(path)
         except OSError as error:
             last = error
     raise last or OSError("no spill folder")
+
+
+def made(folder: Path, session: str) -> Path:
+    """The folder of a session in ``folder``, which is made. Raises OSError."""
+    path = folder / session
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid() and "CUSTODY_SPILL_DIR" not in os.environ:
+        raise PermissionError(f"{folder} belongs to somebody else")
+    return path
 
 
 def pending(session: str) -> list[Path]:
@@ -72,19 +79,8 @@ def take_in(session: str, storage: Storage) -> int:
     taken = 0
     for folder in folders():
         for path in sorted((folder / session).glob("*.jsonl")):
-            writer = path.stem
-            numbers = [
-                number_of(name) or 0
-                for name, _ in segments(storage, f"{layout.ARCHIVE}/{writer}-")
-                if writer_of(name) == writer
-            ]
-            number = max(numbers, default=0) + 1
             try:
-                log = storage.create_log(f"{layout.ARCHIVE}/{writer}-{number:06d}.jsonl")
-                session_id = session.partition("-")[0]  # the unique name begins with it
-                log.append(lines.opening(session_id, writer, number) + path.read_bytes())
-                log.sync()
-                log.close()
+                add(storage, session.partition("-")[0], path.stem, path.read_bytes())  # the unique name begins with it
                 path.unlink()
             except OSError as error:
                 raise StorageError(
@@ -93,6 +89,20 @@ def take_in(session: str, storage: Storage) -> int:
                 ) from error
             taken += 1
     return taken
+
+
+def add(storage: Storage, session: str, writer: str, sealed: bytes) -> None:
+    """A new segment of a writer that is gone, with these lines. ``session``: its id. Raises OSError."""
+    numbers = [
+        number_of(name) or 0
+        for name, _ in segments(storage, f"{layout.ARCHIVE}/{writer}-")
+        if writer_of(name) == writer
+    ]
+    number = max(numbers, default=0) + 1
+    log = storage.create_log(f"{layout.ARCHIVE}/{writer}-{number:06d}.jsonl")
+    log.append(lines.opening(session, writer, number) + sealed)
+    log.sync()
+    log.close()
 
 
 def _append(path: Path, data: bytes) -> None:

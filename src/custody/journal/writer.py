@@ -34,6 +34,7 @@ from custody import layout
 from custody.errors import AnswerNotArchived, ArchiveUnavailable, StorageError
 from custody.journal import lines
 from custody.journal.closing import Closer
+from custody.journal.intents import Intents
 from custody.redact import Redactor
 from custody.storage import Log, Storage
 
@@ -64,8 +65,9 @@ class Journal:
         sync_intent: bool = False,
         rotate_bytes: int = ROTATE_BYTES,
         closer: Closer | None = None,
+        intents: Callable[[str], Intents] | None = None,
     ) -> None:
-        self.sync_intent = sync_intent
+        self.sync_intent, self._noting = sync_intent, intents
         self._storage, self._session, self._redactor, self._spill = storage, session, redactor, spill
         self._rotate_bytes, self._closer = rotate_bytes, closer
         self._begin()
@@ -73,6 +75,7 @@ class Journal:
     def _begin(self) -> None:
         """The state of a writer that has written nothing."""
         self.writer = new_writer_id()
+        self._intents = self._noting(self.writer) if self._noting is not None else None
         self._append_lock = threading.RLock()
         self._sync_lock = threading.RLock()
         self._log: Log | None = None
@@ -143,6 +146,8 @@ class Journal:
             try:
                 self._seq = last
                 self._pending += enumerate(sealed, first)
+                if self._intents is not None and records[0][0] == "request":
+                    self._intents.note(last, sealed[-1])
                 self._put(b"".join(sealed))
             except BaseException as error:  # Ctrl-C in the middle of a write: the segment may end torn
                 self._leave_segments(error)
@@ -187,6 +192,8 @@ class Journal:
                 if self._log is not None:
                     self._full.append((self._log, self._name))
                     self._log = None
+                if self._intents is not None:
+                    self._intents.close()
                 if not self._pending:  # else an append came in between; its sync lets go of the segment
                     self._let_go(whole=self._trouble is None)
         if helper is not None:
@@ -290,6 +297,8 @@ class Journal:
 
     def _done_to(self, number: int) -> None:
         self._synced = max(self._synced, number)
+        if self._intents is not None:
+            self._intents.done(self._synced)
         self._pending = [(n, data) for n, data in self._pending if n > number]
         if self._lost:
             self._lost = {n: text for n, text in self._lost.items() if n > number}

@@ -61,7 +61,7 @@ _LOOK = 0.25  # seconds between looks for an answer that another worker is waiti
 _RETRIED = (408, 409, 429)  # what the SDKs try again, besides 500 and above
 
 
-@dataclass
+@dataclass(repr=False)  # nobody prints the key of a session by accident
 class Flow:
     """One session's flow in this process. A ``WireHandler`` for wire seams, an opener for call seams.
 

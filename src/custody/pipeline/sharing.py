@@ -29,11 +29,11 @@ def another_process(flow: Flow, labels: scope.Labels) -> None:
 
 def an_earlier_process(flow: Flow, call: LogicalCall) -> None:
     """Six runs in six processes, one after another and without a label, are one question with one answer."""
-    if flow.shared_warned or not flow.began or set(call.labels) - {"stage"} or call.identity is None:
+    if flow.shared_warned or flow.strict or not flow.began or set(call.labels) - {"stage"} or call.identity is None:
         return
     given = flow.archive.answer(call.identity)
     if given is None or given.fields["started"] < flow.began:
-        return  # of an earlier start: this is what a resume is for
+        return  # of an earlier start: this is what a resume is for (and strict, a replay)
     flow.shared_warned = True
     log.warning(
         "custody: another process of this run has asked the same, without a label, and is given as answer here "

@@ -270,6 +270,7 @@ class StoredSession:
             "spilled": self._spilled(),
             "backlog": behind.backlog(self.storage),
             "notes": list(self.archive.notes),
+            "vanished": len(recovery.vanished(self.storage, self.archive)) if state != "running" else 0,
             "damaged_lines": self.damaged,
             "torn_tails": sum(1 for d in self.archive.damage if d.torn),
         }

@@ -20,6 +20,8 @@ ENV_NO_NETWORK = "CUSTODY_NO_NETWORK"
 ENV_REUSE = "CUSTODY_REUSE"
 """The folder of an earlier session whose archive may answer, too."""
 ENV_ON_IN_DOUBT = "CUSTODY_ON_IN_DOUBT"
+ENV_ACCEPT = "CUSTODY_ACCEPT"
+"""Objections that the command accepts, with commas: scripts name their own corpus below it."""
 
 SITE = Path(__file__).parents[1] / "autostart" / "path"
 """The folder whose ``sitecustomize`` starts capture in a Python process."""

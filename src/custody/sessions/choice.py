@@ -149,5 +149,10 @@ def agree(
         names = f"--project {project or has.project!r} --experiment {experiment or has.experiment!r}"
         raise NamesDisagree(
             f"the script asks for {', '.join(wrong)}, but session {has.session} is open for {has.project!r}, "
-            f"{has.experiment!r}. Nothing was sent. Use the same names: custody run {names} -- ..."
+            f"{has.experiment!r}. Nothing was sent. "
+            + (
+                f"Use the same names: custody run {names} -- ..."
+                if opened.joined
+                else "One is open at a time: close that one first (its close(), or the end of its with block)"
+            )
         )

@@ -45,7 +45,8 @@ def _reach_running() -> None:
     runner = getattr(getattr(handler, "func", None), "__self__", None)
     if type(handler) is functools.partial and isinstance(runner, asyncio.Runner):
         bound: Any = runner._on_sigint  # type: ignore[attr-defined]
-        handler.__setstate__((bound, handler.args, handler.keywords, dict(vars(handler))))
+        state: Any = handler
+        state.__setstate__((bound, handler.args, handler.keywords, dict(vars(handler))))
 
 
 def _close(current: Current, original: Any) -> Any:

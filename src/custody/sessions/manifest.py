@@ -129,6 +129,11 @@ def _read(storage: Storage, name: str) -> Any:
     try:
         return json.loads(storage.read(name))
     except FileNotFoundError as error:
+        if name != layout.MANIFEST and any(each.name == layout.MANIFEST for each in storage.list(layout.MANIFEST)):
+            raise SessionNotFound(
+                f"{storage.url} has no {name}: it was withheld, or is lost, and nothing replays without it. Put it "
+                "back from a copy; to look, verify and export it is not needed"
+            ) from error
         raise SessionNotFound(f"{storage.url} is no session: it has no {name}") from error
     except (ValueError, RecursionError, IsADirectoryError) as error:
         raise ArchiveDamaged(f"{storage.url}/{name} is damaged: {error}") from error

@@ -54,6 +54,7 @@ class Process:
     sdks: dict[str, SdkStatus] = field(default_factory=dict)
     flow: Flow | None = None
     last: Flow | None = None
+    _unrecorded: Flow | None = None  # after which it was said that nothing is recorded
 
     # As a WireHandler:
 
@@ -82,7 +83,20 @@ class Process:
         self, plugin: str, seam: CallSeam, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> LogicalCall | None:
         flow = self.flow
-        return flow.open_call(plugin, seam, args, kwargs) if flow is not None else None
+        if flow is None:
+            self._say_unrecorded()
+            return None
+        return flow.open_call(plugin, seam, args, kwargs)
+
+    def _say_unrecorded(self) -> None:
+        """Once for each session: in a notebook the next cell looks as if it was recorded, too."""
+        last = self.last
+        if last is not None and not last.in_flight.refusing and self._unrecorded is not last:
+            self._unrecorded = last
+            log.warning(
+                "custody: %s has ended: this call, and what follows, is not recorded. custody.session(...) opens "
+                "the next one", last.session,
+            )  # fmt: skip
 
     def sdk_version(self, plugin: str) -> str:
         status = self.sdks.get(plugin)

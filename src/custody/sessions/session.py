@@ -31,7 +31,7 @@ R = TypeVar("R")
 _ENDING = 5.0  # seconds
 
 
-@dataclass
+@dataclass(repr=False)
 class Session:
     """An open session. Use as a context manager; one at a time in a process.
 
@@ -62,6 +62,13 @@ class Session:
 
     def __post_init__(self) -> None:
         self.stages = Stages(self.flow, lambda: self.record)
+
+    def __repr__(self) -> str:
+        """What a notebook shows."""
+        state = "closed" if self.closed else "open"
+        return (
+            f"<custody session {self.id} of {self.manifest.project}/{self.manifest.experiment}, {state}: {self.path}>"
+        )
 
     @property
     def id(self) -> str:

@@ -18,9 +18,10 @@ from custody.cost import rates
 from custody.cost.ledger import WHOLE
 from custody.errors import SessionBusy, UsageError
 from custody.integrity.chronolog import Chronolog
-from custody.journal import spill
+from custody.journal import intents, spill
 from custody.journal.archive import Archive
 from custody.journal.closing import Closer
+from custody.journal.intents import Intents
 from custody.journal.ledger import Ledger
 from custody.journal.writer import Journal
 from custody.pipeline.doubts import Doubts
@@ -126,7 +127,8 @@ def session(
     Raises:
         UsageError and its kinds; CallInDoubt; RequiredPluginMissing; ArchiveDamaged.
     """
-    given = Given.of(corpus, framework, definition, accept)
+    below = os.environ.get(children.ENV_ACCEPT, "")
+    given = Given.of(corpus, framework, definition, [*accept, *filter(None, below.split(","))])
     if on_in_doubt is not None:
         on_in_doubt = doubts.checked(on_in_doubt)
     stated = {WHOLE: limits} if (limits := budgets.limits(**budget)) else {}
@@ -175,7 +177,9 @@ def start(
     installed = process.install()
     redactor = Redactor(installed.hooks.redaction_patterns())
     redactor.learn_environment(os.environ)
-    prepared = binding.prepare(root, layout.experiment_path(root, project, experiment), given or Given(), redactor)
+    prepared = binding.prepare(
+        root, layout.experiment_path(root, project, experiment), Given() if given is None else given, redactor
+    )
     worker = workers.name()
     behind.catch_up(root)
     chosen = (choose if worker is None else workers.choose)(root, project, experiment, session, new=new)
@@ -262,6 +266,7 @@ def _activate(
         lambda writer, sealed: spill.keep(spilled_as, writer, sealed),
         sync_intent=os.environ.get("CUSTODY_SYNC_INTENT") == "1",
         closer=Closer(storage, Ledger(storage)),
+        intents=(lambda writer: Intents(spilled_as, writer)) if intents.wanted(storage) else None,
     )
     archive = started.archive if started else Archive(storage)
     archive.own_writer, archive.settles = journal.writer, True

@@ -17,6 +17,7 @@ State = Literal["running", "finished", "failed", "interrupted"]
 
 
 _SESSION = re.compile(rb'"event":"session_(?:start|resume|end)"')
+_SENT = re.compile(rb'"event":"(?:session_start|session_resume|llm_call_start)"')
 
 _ENDS: dict[str, State] = {"finished": "finished", "left_open": "interrupted"}
 
@@ -35,16 +36,21 @@ def standing(storage: Storage) -> Standing:
 
 
 def ended(storage: Storage) -> Standing:
-    """How it stands if nobody has it open."""
+    """How it stands if nobody has it open. A finished session in which a later run sent nothing is finished, however
+    that run ended: a failed replay changes no result."""
     end: State | None = None
-    pid = None
+    pid, stood = None, False
     size = next((e.size for e in storage.list(layout.CHRONOLOG) if e.name == layout.CHRONOLOG), 0)
     for event in chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _SESSION, b'"event":"session_'):
         if event["event"] in ("session_start", "session_resume"):
-            pid = event.get("pid")
+            pid, stood = event.get("pid"), event.get("finished") is True
             break
         if event["event"] == "session_end" and end is None:
             end = _ENDS.get(str(event.get("outcome")), "failed")
+    if stood and end != "finished":
+        events = chronolog.latest(partial(storage.read, layout.CHRONOLOG), size, _SENT, b'"event":"')
+        if next((event["event"] for event in events), "") != "llm_call_start":
+            end = "finished"
     return Standing(end or "interrupted", pid)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from custody import layout
 from custody.integrity.chronolog import Chronolog
-from custody.journal import closing, spill
+from custody.journal import closing, intents, spill
 from custody.journal.archive import Archive
 from custody.pipeline.doubts import Policy
 from custody.redact import Redactor
@@ -65,6 +65,7 @@ def take(
     spilled = spill.take_in(manifests.unique_name(storage), storage)
     archive = Archive(storage)
     archive.refresh()
+    spilled += bool(intents.take_in(manifests.unique_name(storage), manifest.session, archive))
     recovery.refuse_if_vanished(storage, archive)
     found = recovery.report(archive, manifest.session)
     decided = doubts.decide(policy, found["in_doubt"], manifest.session)
@@ -77,6 +78,7 @@ def take(
             "in_doubt": len(found["in_doubt"]),
             "on_in_doubt": decided,
             "spilled_files_taken_in": spilled,
+            **({"finished": True} if chosen.before.state == "finished" else {}),
         }
         recovery.write(storage, found, redactor)
     chronolog.event(event, session_id=manifest.session, pid=os.getpid(), **fields)

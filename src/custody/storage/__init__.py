@@ -194,6 +194,14 @@ class Capabilities(NamedTuple):
 
 
 @runtime_checkable
+class KeepsAppends(Protocol):
+    """A storage whose ``Log.append`` is beyond this process: what was appended survives its kill before any ``sync``,
+    as in a file. Of any other, requests are noted on this machine before they are sent (``journal.intents``)."""
+
+    keeps_appends: Literal[True]
+
+
+@runtime_checkable
 class Capable(Protocol):
     """A storage that found out, when it was opened, what its server can do."""
 

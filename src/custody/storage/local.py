@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from custody.errors import StorageError, UsageError
 from custody.storage import Entry, Lock, Log, SharedLog
@@ -29,6 +30,8 @@ _CUT = b"\x18"  # CAN: ends a line that a crash cut short; no text that is writt
 
 class LocalStorage:
     """Files below ``root``. Raises UsageError where ``root`` cannot be a writable folder."""
+
+    keeps_appends: Literal[True] = True  # in the page cache
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
         self.root = root

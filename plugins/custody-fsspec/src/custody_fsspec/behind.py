@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from custody.plugin import Entry, Leases, Lock, Log, SeveralWritersRefused, SharedLog, StorageError
 from custody.storage import Watch
@@ -40,6 +41,8 @@ _lock = threading.RLock()
 
 class BehindStorage(LeasedStorage):
     """Thread-safe."""
+
+    keeps_appends: Literal[True] = True  # on this machine
 
     def __init__(self, objects: Objects, settings: Settings | None = None) -> None:
         super().__init__(objects, settings)

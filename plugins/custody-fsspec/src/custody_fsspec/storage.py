@@ -157,8 +157,7 @@ class ObjectStorage:
         self._objects.delete([self._checked(name)])
         if name.endswith(SUFFIX):
             self._reading.forget(name)
-            known = look(self._objects, name)
-            self._objects.delete([*(piece.key for piece in known.pieces), *known.covered])
+            self._objects.delete([each.key for each in self._objects.list(name + FOLDER)])  # seals, too
 
     def remove_all(self, names: Sequence[str]) -> None:
         for begin in range(0, len(names), _AT_ONCE):

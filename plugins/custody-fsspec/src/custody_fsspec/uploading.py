@@ -16,7 +16,7 @@ from custody.plugin import StorageError
 from custody_fsspec.compacting import MANY, compact, merge
 from custody_fsspec.objects import Objects
 from custody_fsspec.part import Part
-from custody_fsspec.parts import look, part_key
+from custody_fsspec.parts import FOLDER, look, part_key
 
 log = logging.getLogger("custody")
 
@@ -198,8 +198,7 @@ class Uploading:
     def _remove(self, name: str) -> None:
         if self._part.has(name):  # made anew meanwhile
             return
-        known = look(self._objects, name)
-        self._objects.delete([name, *(piece.key for piece in known.pieces if piece.key != name), *known.covered])
+        self._objects.delete([name, *(each.key for each in self._objects.list(name + FOLDER))])  # seals, too
         self._removed.add(name)
         self._ends.pop(name, None)
 
