@@ -41,7 +41,7 @@ class Dask:
             self._cluster = made.LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
-                memory_limit=0, silence_logs=logging.ERROR,
+                memory_limit=0, silence_logs=logging.CRITICAL,  # at the end its workers complain that it is gone
             )  # fmt: skip
         try:
             self.client: Any = made.Client(address or self._cluster, timeout=_JOIN, set_as_default=False)

@@ -20,7 +20,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import queue
 import secrets
 import sys
 import threading
@@ -35,12 +34,15 @@ from custody.errors import AnswerNotArchived, ArchiveUnavailable, StorageError
 from custody.journal import lines
 from custody.journal.closing import Closer
 from custody.journal.intents import Intents
+from custody.journal.waiting import OnLoop, SyncThread, Waiting
 from custody.redact import Redactor
 from custody.storage import Log, Storage
 
 log = logging.getLogger("custody")
 
 ROTATE_BYTES = 64 * 1024 * 1024  # what a start has to read where a crash left the last segment without an index
+SIBLINGS = 8  # calls in flight, from which on a sync waits for more of them than its predecessor took
+GATHER_SECONDS = 0.005  # at most
 RETRY_SECONDS = 1.0  # between attempts at a storage that fails; each one leaves a segment behind
 
 Spill = Callable[[str, list[bytes]], str]
@@ -70,6 +72,7 @@ class Journal:
         self.sync_intent, self._noting = sync_intent, intents
         self._storage, self._session, self._redactor, self._spill = storage, session, redactor, spill
         self._rotate_bytes, self._closer = rotate_bytes, closer
+        self.in_flight: Callable[[], int] = lambda: 0
         self._begin()
 
     def _begin(self) -> None:
@@ -91,7 +94,9 @@ class Journal:
         self._told = False  # of the spill, once for each trouble
         self._retry_at = 0.0
         self._lost: dict[int, str] = {}  # pending, and refused by archive and spill
-        self._helper: _SyncThread | None = None
+        self._helper: SyncThread | None = None
+        self._calls = self._calls_synced = self._took = 0  # call lines: appended, synced, and of the last sync
+        self._seconds = 0.0  # that the last sync took
         self._pid = os.getpid()
 
     @property
@@ -145,6 +150,7 @@ class Journal:
             last = first + len(sealed) - 1
             try:
                 self._seq = last
+                self._calls += records[-1][0] == "call"
                 self._pending += enumerate(sealed, first)
                 if self._intents is not None and records[0][0] == "request":
                     self._intents.note(last, sealed[-1])
@@ -164,12 +170,17 @@ class Journal:
         with self._sync_lock:
             # Once is enough, unless an append was interrupted meanwhile.
             while self._synced < min(number, self._seq) and number not in self._lost:
+                self._gather()
                 self._sync()
         lost = self._lost.get(number)
         if lost is not None:
             raise StorageError(lost)
 
-    def sync_later(self, number: int, done: Future[None]) -> None:
+    def is_synced(self, number: int) -> bool:
+        """Whether the lines up to ``number`` are durable or spilled already."""
+        return number <= self._synced and number not in self._lost
+
+    def sync_later(self, number: int, done: Waiting) -> None:
         """``sync_to`` in the helper thread; resolves ``done``."""
         self._check_fork()
         if sys.is_finalizing():  # no thread starts any more: starting one would wait for ever
@@ -179,7 +190,7 @@ class Journal:
             return
         with self._append_lock:  # close() takes the helper away under it: nothing is put behind its end
             if self._helper is None:
-                self._helper = _SyncThread(self)
+                self._helper = SyncThread(self.sync_to, self.is_synced)
             self._helper.put(number, done)
 
     def close(self) -> None:
@@ -305,14 +316,21 @@ class Journal:
 
     # -- with the sync lock held ------------------------------------------------------------------
 
+    def _gather(self) -> None:
+        """Many calls are in flight, and the last sync was for few of them: wait as long as it took, so that this one is
+        for more (PostgreSQL's ``commit_delay``). A server has a request less to answer for each call that joins."""
+        if self._seconds and self.in_flight() >= max(SIBLINGS, 4 * self._took):
+            time.sleep(min(self._seconds, GATHER_SECONDS))
+
     def _sync(self) -> None:
         with self._append_lock:
-            target, full, current = self._seq, list(self._full), self._log
+            target, full, current, calls = self._seq, list(self._full), self._log, self._calls
             if self._synced >= target:
                 return
             if self._trouble is not None or not (full or current):
                 self._recover()  # what is pending stands in no segment that could be synced
                 return
+        begun = time.perf_counter()
         try:
             for each in (*(log for log, _ in full), *([current] if current is not None else ())):
                 each.sync()
@@ -323,6 +341,9 @@ class Journal:
                     self._recover()
             return
         with self._append_lock:
+            self._seconds, self._took, self._calls_synced = (
+                time.perf_counter() - begun, calls - self._calls_synced, calls,
+            )  # fmt: skip
             if self._trouble is None:
                 self._done_to(target)
                 for rotated in full:
@@ -346,17 +367,20 @@ class JournalAck:
             raise self._not_archived(error) from error
 
     async def awaited(self) -> None:
-        done: Future[None] = Future()
-        self._journal.sync_later(self._number, done)
+        if self._journal.is_synced(self._number):
+            return
         try:
             try:
-                asyncio.get_running_loop()
-            except RuntimeError:  # trio: no asyncio future to wrap
+                waiter = OnLoop(asyncio.get_running_loop())
+            except RuntimeError:  # trio: no asyncio loop
                 import anyio.to_thread
 
+                done: Future[None] = Future()
+                self._journal.sync_later(self._number, done)
                 await anyio.to_thread.run_sync(done.result)
             else:
-                await asyncio.wrap_future(done)
+                self._journal.sync_later(self._number, waiter)
+                await waiter.future
         except StorageError as error:
             raise self._not_archived(error) from error
 
@@ -367,36 +391,6 @@ class JournalAck:
             status=self._status,
             body=self._body,
         )
-
-
-class _SyncThread:
-    """Waits for the disk on behalf of coroutines, all that are waiting at a time."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._queue: queue.SimpleQueue[tuple[int, Future[None]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="custody-sync", daemon=True)
-        self._thread.start()
-
-    def put(self, number: int, done: Future[None]) -> None:
-        self._queue.put((number, done))
-
-    def stop(self) -> None:
-        self._queue.put(None)
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            number, done = item
-            if not done.set_running_or_notify_cancel():
-                continue
-            try:
-                self._journal.sync_to(number)
-            except BaseException as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
 
 
 def _describe(error: BaseException) -> str:

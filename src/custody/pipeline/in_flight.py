@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from custody.errors import UsageError
 from custody.exchange import Ending
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ def drain_seconds() -> float:
         return max(0.0, float(os.environ[ENV_DRAIN]))
     except (KeyError, ValueError):
         return DRAIN_SECONDS
+
+
+def check_environment() -> None:
+    """Raises UsageError for a ``CUSTODY_DRAIN_SECONDS`` that is no number of seconds: said before anything is sent."""
+    given = os.environ.get(ENV_DRAIN, "0")
+    try:
+        if 0 <= float(given) < 1e6:
+            return
+    except ValueError:
+        pass
+    raise UsageError(f"{ENV_DRAIN}={given!r} is no number of seconds")
 
 
 class Place:

@@ -32,7 +32,7 @@ def rows(storage: Storage, notes: Iterable[Mapping[str, Any]]) -> list[dict[str,
 
 def _row(name: str, processes: list[Seen], taken: int) -> dict[str, Any]:
     working = [one for one in processes if "calls" in one.facts] or processes
-    state = min((one.state for one in working), key=_RANK.__getitem__)
+    state = min((one.state for one in working if not _back(one, working)), key=_RANK.__getitem__)
     calls = sum(_number(one.facts.get("calls")) for one in working)
     minutes = sum(_minutes(one) for one in working)
     return {
@@ -45,6 +45,21 @@ def _row(name: str, processes: list[Seen], taken: int) -> dict[str, Any]:
         "silent_seconds": round(min(one.silent for one in working), 1),
         "taken_over": taken,
     }
+
+
+def _back(one: Seen, working: list[Seen]) -> bool:
+    """Whether this process was lost, and the worker came back in another one since."""
+    if one.state != "lost":
+        return False
+    heard = datetime.now(UTC).timestamp() - one.silent
+    return any(other.state != "lost" and _began(other) > heard for other in working)
+
+
+def _began(one: Seen) -> float:
+    try:
+        return parsed(one.started).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _minutes(one: Seen) -> float:

@@ -26,6 +26,7 @@ from custody.journal.ledger import Ledger
 from custody.journal.writer import Journal
 from custody.pipeline.doubts import Doubts
 from custody.pipeline.flow import Flow
+from custody.pipeline.in_flight import check_environment
 from custody.redact import Redactor
 from custody.research.definitions import Given
 from custody.sessions import (
@@ -171,6 +172,7 @@ def start(
     given: Given | None = None,
 ) -> Started:
     """Choose or create the session, own it, take in spilled records, write its start event, bind its definitions."""
+    check_environment()
     rates.from_environment()  # a file of rates that cannot be read is said before anything is paid
     policy = doubts.checked(on_in_doubt or "retry")
     refuse_nested(root)
@@ -293,6 +295,7 @@ def _activate(
         reuse=earlier.origin(folder(lent)) if joined and (lent := os.environ.get(children.ENV_REUSE)) else None,
     )
     hooks.on_failure = flow.note_failure
+    journal.in_flight = flow.in_flight.__len__
     _locks[:] = [*locks, member]
     report, resumed = (started.report, started.resumed) if started else ({}, False)
     opened = Session(manifest, path, storage, flow, resumed, joined, report, budget or {}, _close)
