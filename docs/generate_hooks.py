@@ -25,7 +25,9 @@ are in [format.md](format.md). How to write a plugin: [writing-a-plugin.md](writ
 
 Two manners of calling. **Ask**: implementations are tried, the last registered first, until one answers
 with something other than `None`. **Notify**: every implementation runs. In both, one that raises is
-isolated: it is logged once, written into the record, and costs no other plugin its turn. A
+isolated: it is logged once, written into the record, and costs no other plugin its turn. So is one that
+gives what it does not promise, or raises `SystemExit`
+([what is looked at](writing-a-plugin.md#when-it-fails)). A
 `custody.CustodyError` raised on purpose is no failure but a word to the user, and is never swallowed.
 Under pytest the failures of plugins surface, so that their authors see them.
 

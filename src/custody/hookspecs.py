@@ -7,9 +7,10 @@ has four parts: when; parameters; how results combine; restrictions.
 Two manners of calling. **Ask**: implementations are tried, the last registered first (``tryfirst`` and
 ``trylast`` as in pluggy), until one answers with something other than None; one that raises is passed
 over, and its error surfaces only if nobody answers. **Notify**: every implementation runs; one that
-raises is isolated, logged once and written into the record. In ``before_send``, ``check_budget`` and ``open_storage`` a
-``custody.CustodyError`` is not a failure but a word to the user, and reaches the user's code; no other
-hook may stop a call. Hook wrappers are not called.
+raises is isolated, logged once and written into the record. One that gives what it does not promise (another type,
+also within), or raises SystemExit, has failed as if it had raised an error. In ``before_send``, ``check_budget`` and
+``open_storage`` a ``custody.CustodyError`` is not a failure but a word to the user, and reaches the user's code; no
+other hook may stop a call, and only ``redaction_patterns`` a start. Hook wrappers are not called.
 """
 
 from __future__ import annotations
@@ -252,9 +253,11 @@ class RedactionSpec:
 
         When: when a session is opened.
         Parameters: none.
-        Results: notify; all are used, besides the built-in ones.
+        Results: notify; all are used, besides the built-in ones. What cannot be used stops the start, and so does
+        an error: the secrets would be written.
         Restrictions: pairs of a literal that a text must contain, and a regular expression without
-        nested quantifiers; both are matched against bytes of UTF-8.
+        nested quantifiers; both are matched against bytes of UTF-8. It matches neither the empty text nor what
+        custody itself writes (names of fields, ids, digests), and is masked within one text of a file's JSON.
         """
 
 

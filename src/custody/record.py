@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 PLACES = (
     "request_body",
@@ -78,6 +78,7 @@ Outcome = Literal[
     "cancelled",
     "no_response",
 ]
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 FORENSIC_FIELDS = (
     "requested_model",

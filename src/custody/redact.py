@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 from custody import needles
 from custody.exchange import Headers, parse_json
 from custody.headers import Remembered, in_requests, in_responses
-
-MASK = "[REDACTED]"
+from custody.masking import MASK as MASK
+from custody.masking import masked
 
 _BODY_NAME = re.compile(
     r"^(\w+_)?(authorization(_token)?|auth|api[_-]?key(_string)?|access[_-]?(key|token)|auth[_-]?token|password|secret"
@@ -102,7 +102,7 @@ class Redactor:
         """``patterns``: pairs of a literal that a line must contain, and the regular expression to mask."""
         extra = [(literal.encode(), pattern.encode()) for literal, pattern in patterns]
         self._asked_for = [(literal, re.compile(pattern, re.DOTALL)) for literal, pattern in extra]
-        self._patterns = [(literal, re.compile(pattern, re.DOTALL)) for literal, pattern in (*_PATTERNS, *extra)]
+        self._patterns = [(literal, re.compile(pattern, re.DOTALL)) for literal, pattern in _PATTERNS]
         self._literals: tuple[bytes, ...] = ()
         self._wanted_of_answers = tuple(literal for literal, _ in extra)
         self._look()
@@ -213,9 +213,12 @@ class Redactor:
         for literal in self._literals:
             if literal in data:
                 data = data.replace(literal, MASK.encode())
-        for literal, pattern in self._asked_for if answer else self._patterns:
+        for literal, pattern in () if answer else self._patterns:
             if literal in data:
                 data = pattern.sub(MASK.encode(), data)
+        for literal, pattern in self._asked_for:
+            if literal in data:
+                data = masked(pattern, data)
         return data
 
     def blanked(self, data: bytes, *, answer: bool = False) -> bytes:
@@ -232,7 +235,7 @@ class Redactor:
         for literal in self._literals:
             if literal in data:
                 data = data.replace(literal, b"*" * len(literal))
-        for literal, pattern in self._asked_for if answer else self._patterns:
+        for literal, pattern in (*(() if answer else self._patterns), *self._asked_for):
             if literal in data:
                 data = pattern.sub(lambda found: b"*" * len(found[0]), data)
         return data

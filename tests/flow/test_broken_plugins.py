@@ -28,7 +28,7 @@ def _raising(name, parameters):
 
 for spec in SPECS:
     for name, function in vars(spec).items():
-        if not name.startswith("_"):
+        if not name.startswith("_") and name != "redaction_patterns":  # which stops the start, see below
             parameters = function.__code__.co_varnames[1:function.__code__.co_argcount]
             setattr(Plugin, name, _raising(name, parameters))
 """
@@ -128,6 +128,33 @@ def test_one_that_exits_on_import_or_names_unknown_hooks(runner: Runner) -> None
     assert [found[name]["state"] for name in ("exits", "typo", "argument")] == ["broken"] * 3
     assert "price_kall" in str(found["typo"]["problem"])
     assert "forensix" in str(found["argument"]["problem"])
+    assert len(runner.session.calls()) == 3
+
+
+def test_one_that_cannot_be_a_plugin_says_why_in_one_line(runner: Runner) -> None:
+    head = "import custody\nclass Plugin:\n"
+    install(
+        runner.site, "custody-odd", "odd", "odd_plugin:Plugin", "class Odd(BaseException): pass\nraise Odd('a\\nb')\n"
+    )
+    mark = "    @custody.hookimpl\n"
+    install(runner.site, "custody-waits", "waits", "waits_plugin:Plugin",
+            f"{head}{mark}    async def price_call(self): ...\n")  # fmt: skip
+    install(runner.site, "custody-bare", "bare", "bare_plugin:Plugin", f"{head}    def price_call(self): ...\n")
+    install(runner.site, "custody-argument", "argument", "argument_plugin:Plugin",
+            f"{head}{mark}    def price_call(self, forensix): ...\n")  # fmt: skip
+    done = runner.study()
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    found = runner.plugins()
+    for name, why in (
+        ("odd", "custody-odd cannot be loaded: Odd: a b"),
+        ("waits", "its price_call is a coroutine (async def), and nobody awaits a hook"),
+        ("bare", "it has no hooks (is @hookimpl missing?)"),
+        ("argument", "forensix"),
+    ):
+        assert found[name]["state"] == "broken"
+        problem = str(found[name]["problem"])
+        assert why in problem and "\n" not in problem
+        assert sum(f"plugin {name} is not used" in line for line in done.stderr.splitlines()) == 1
     assert len(runner.session.calls()) == 3
 
 

@@ -14,13 +14,19 @@ from typing import Any
 
 import click
 
-# C0 (but newline and tab), DEL, C1, and the characters that reorder or hide text.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# C0 (but newline and tab), DEL, C1, the characters that reorder or hide text, and halves of surrogate pairs, which no
+# terminal and no file can be given.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def safe(text: object) -> str:
     """Text from a model, a vendor or a file, fit for a terminal: control characters become ``\\x..``."""
     return _UNSAFE.sub(lambda m: m[0].encode("unicode_escape").decode(), str(text))
+
+
+def encodable(text: str) -> str:
+    """The same text where it is UTF-8; half a surrogate pair, which a vendor's JSON may hold, becomes ``\\ud800``."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def in_line(text: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from custody.cli.console import print_json, print_pairs, say
+from custody.cli.console import encodable, print_json, print_pairs, say
 from custody.cli.engine import chosen, engine_options, warn_of_damage
 from custody.cli.stored import json_option, open_session, open_storage, root_option, session_argument
 from custody.cli.table import Column, print_rows
@@ -66,7 +66,7 @@ def of(
         print_json({"session": name, **whole.as_dict(), "by": by or "model", "groups": parts,
                     "methods": tally.methods})  # fmt: skip
     elif as_csv:
-        click.echo(_csv(by or "model", groups), nl=False)
+        click.echo(encodable(_csv(by or "model", groups)), nl=False)
     else:
         _print(by or "model", groups, whole, tally.methods)
 

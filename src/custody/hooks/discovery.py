@@ -104,10 +104,29 @@ def _load(point: EntryPoint) -> Found:
         unknown = [hook for hook in found.hooks if hook not in HOOKS]
         if unknown:
             raise AttributeError(f"it implements {', '.join(unknown)}, which are no hooks of custody")
-    except (Exception, SystemExit) as error:
+        if not found.hooks:
+            raise AttributeError("it has no hooks (is @hookimpl missing?)")
+        for hook in found.hooks:
+            if _awaited(getattr(found.plugin, hook)):
+                raise TypeError(f"its {hook} is a coroutine (async def), and nobody awaits a hook")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever its module does, the others and the program go on
         found.plugin, found.state = None, "broken"
-        found.problem = f"{distribution or point.name} cannot be loaded: {type(error).__name__}: {error}"
+        found.problem = f"{distribution or point.name} cannot be loaded: {type(error).__name__}: {in_one_line(error)}"
     return found
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, for a line of ours."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return "(it cannot say why)"
+
+
+def _awaited(hook: Any) -> bool:
+    return inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook)
 
 
 def sdk_range(distribution: str, sdk: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from operator import itemgetter
@@ -21,7 +21,9 @@ from custody.codecs import Codec
 from custody.doubt import Doubt, Questions
 from custody.errors import CustodyError, PluginError
 from custody.exchange import Claim, Exchange, Replay, RequestHead
-from custody.hooks.discovery import HOOKS, Found, discover
+from custody.hooks import patterns
+from custody.hooks.discovery import HOOKS, Found, discover, in_one_line
+from custody.hooks.results import CHECKS, WrongResult
 from custody.hookspecs import PROJECT, SPECS, Record
 from custody.identity import Identity
 from custody.record import Forensics, Price
@@ -36,12 +38,15 @@ log = logging.getLogger("custody")
 Function = Callable[[Any], Any]
 Refusals = tuple[type[Exception], ...]
 
+_DECLARING = ("vendor", "state_codecs")
+"""Hooks that say once what a plugin is. One that fails there is listed as broken."""
+
 _collected: ContextVar[list[HookFailure] | None] = ContextVar("custody_hook_failures", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class HookFailure:
-    """A hook implementation that raised. ``error`` is the exception's class name."""
+    """A hook implementation that raised, or gave what it may not (``WrongResult``). ``error`` is the class name."""
 
     plugin: str
     hook: str
@@ -102,6 +107,10 @@ class PluginManager:
                 log.warning("custody: plugin %s is not used: %s", plugin.name, plugin.problem)
         return manager
 
+    def acts(self, plugin: str) -> bool:
+        """Whether its hooks are called: all of them, or those that do not fail."""
+        return self._pm.has_plugin(plugin)
+
     def collecting(self, failures: list[HookFailure]) -> _Collecting:
         """A block whose failures, in this context, are also appended to a list."""
         return _Collecting(failures)
@@ -109,12 +118,11 @@ class PluginManager:
     # -- one method a hook, in the order of a call --------------------------------------------------
 
     def vendors(self) -> list[tuple[str, Vendor]]:
-        return [(name, vendor) for name, vendor in self._notify("vendor") if isinstance(vendor, Vendor)]
+        return self._notify("vendor")
 
     def claim_exchange(self, request: RequestHead) -> Claim | None:
         # A library that speaks to many vendors takes what no vendor's own plugin knows.
-        claim = self._ask_quietly("claim_exchange", request, last=request.through)
-        return claim if isinstance(claim, Claim) else None
+        return self._ask_quietly("claim_exchange", request, last=request.through)  # type: ignore[no-any-return]
 
     def session_opened(self, session: Record) -> None:
         self._notify("session_opened", session)
@@ -134,19 +142,17 @@ class PluginManager:
             return None
 
     def reconcile_call(self, doubt: Doubt) -> Questions | None:
-        questions = self._ask_quietly("reconcile_call", doubt)
-        return questions if isinstance(questions, Generator) else None
+        return self._ask_quietly("reconcile_call", doubt)  # type: ignore[no-any-return]
 
     def check_budget(self, identity: Identity, request: RequestHead, exchange: Exchange) -> None:
         self._notify("check_budget", (identity, request, exchange), refusals=(CustodyError,))
 
     def extract_forensics(self, exchange: Exchange) -> list[Forensics]:
-        found = self._notify("extract_forensics", exchange)
-        return [forensics for _, forensics in found if isinstance(forensics, Forensics)]
+        return [forensics for _, forensics in self._notify("extract_forensics", exchange)]
 
     def price_call(self, forensics: Forensics, operation: str, exchange: Exchange) -> Price | None:
-        price = self._ask_quietly("price_call", (forensics, operation, exchange))
-        return price if isinstance(price, Price) else None
+        given = (forensics, operation, exchange)
+        return self._ask_quietly("price_call", given)  # type: ignore[no-any-return]
 
     def exchange_durable(self, exchange: Exchange, record: Record) -> None:
         self._notify("exchange_durable", (exchange, record))
@@ -161,8 +167,7 @@ class PluginManager:
         self._notify("stage_completed", (session, stage))
 
     def state_codecs(self) -> list[Codec]:
-        found = [codec for _, codecs in self._notify("state_codecs") for codec in codecs]
-        return [codec for codec in found if isinstance(codec, Codec)]
+        return [codec for _, codecs in self._notify("state_codecs") for codec in codecs]
 
     def state_save(self, session: Record, name: str, state: bytes) -> bool:
         return bool(self._ask_quietly("state_save", (session, name, state)))
@@ -177,14 +182,30 @@ class PluginManager:
         """Raises PluginError where no plugin knows the URL's scheme, else the plugin's own error."""
         # A server that does not answer is no defect of the plugin's, and nothing goes on without it.
         refusals = (CustodyError, OSError)
-        storage: Storage | None = self._ask("open_storage", (url, create), refusals=refusals)
+        try:
+            storage: Storage | None = self._ask("open_storage", (url, create), refusals=refusals)
+        except WrongResult as error:
+            raise PluginError(f"{url} cannot be opened: {error}") from None
         if storage is None:
             scheme = url.partition("://")[0] if "://" in url else "local paths"
             raise PluginError(f"{url}: no plugin opens {scheme}; see 'custody plugins'")
         return storage
 
     def redaction_patterns(self) -> list[tuple[str, str]]:
-        return [pattern for _, patterns in self._notify("redaction_patterns") for pattern in patterns]
+        """Raises PluginError where a plugin cannot say what it wants masked: the secret would be written."""
+        found: list[tuple[str, str]] = []
+        for plugin, function in self._ordered("redaction_patterns"):
+            try:
+                given = function(())
+                found += patterns.checked(given) if given is not None else []
+            except (Exception, SystemExit) as error:
+                ours = isinstance(error, (WrongResult, CustodyError))
+                why = in_one_line(error) if ours else f"it failed with {_named(error)}"
+                raise PluginError(
+                    f"plugin {plugin} asks for redaction that cannot be done: {why}. Nothing is begun, "
+                    f"because its secrets would be written; CUSTODY_DISABLED_PLUGINS={plugin} leaves it out"
+                ) from None
+        return found
 
     def register_commands(self, cli: click.Group) -> None:
         self._notify("register_commands", cli)
@@ -195,15 +216,17 @@ class PluginManager:
     # like any other, because it would reach the SDK as one of its transport's and be tried again.
 
     def _ask(self, hook: str, given: Any, *, refusals: Refusals = (), last: str | None = None) -> Any:
-        order, first_error = self._implementations.get((hook, last)), None
+        order, first_error, check = self._implementations.get((hook, last)), None, CHECKS.get(hook)
         for plugin, function in order if order is not None else self._ordered(hook, last):
             try:
                 result = function(given)
-            except Exception as error:
+                if result is not None and check is not None:
+                    result = check(result)
+            except (Exception, SystemExit) as error:
                 if isinstance(error, refusals):
                     raise
                 self._failed(plugin, hook, error)
-                first_error = first_error or error
+                first_error = first_error or _surfacing(plugin, hook, error)
             else:
                 if result is not None:
                     return result
@@ -221,11 +244,13 @@ class PluginManager:
             return None
 
     def _notify(self, hook: str, given: Any = (), *, refusals: Refusals = ()) -> list[tuple[str, Any]]:
-        order, results = self._implementations.get((hook, None)), []
+        order, results, check = self._implementations.get((hook, None)), [], CHECKS.get(hook)
         for plugin, function in order if order is not None else self._ordered(hook):
             try:
                 result = function(given)
-            except Exception as error:
+                if result is not None and check is not None:
+                    result = check(result)
+            except (Exception, SystemExit) as error:
                 if isinstance(error, refusals):
                     raise
                 self._failed(plugin, hook, error)
@@ -240,11 +265,17 @@ class PluginManager:
         """Call a function that a plugin declared; its failure is that plugin's, and gives None."""
         try:
             return function(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(plugin, what, error)
             if self.raise_errors:
                 raise
             return None
+
+    def failed(self, plugin: str, what: str, error: BaseException) -> None:
+        """Something that a plugin declared has failed, as a hook does."""
+        self._failed(plugin, what, error)
+        if self.raise_errors:
+            raise error
 
     def _ordered(self, hook: str, last: str | None = None) -> list[tuple[str, Function]]:
         """Who implements a hook, and how; the plugin ``last`` at the end. Found out once."""
@@ -265,7 +296,9 @@ class PluginManager:
 
         return shown
 
-    def _failed(self, plugin: str, hook: str, error: Exception) -> None:
+    def _failed(self, plugin: str, hook: str, error: BaseException) -> None:
+        if hook in _DECLARING:
+            self._count_as_broken(plugin, hook, error)
         failure = HookFailure(plugin, hook, type(error).__name__)
         self.on_failure(failure)
         if (collected := _collected.get()) is not None:
@@ -277,9 +310,14 @@ class PluginManager:
                 "It is logged once and recorded each time",
                 plugin,
                 hook,
-                type(error).__name__,
+                _named(error),
                 exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
             )
+
+    def _count_as_broken(self, plugin: str, hook: str, error: BaseException) -> None:
+        for found in self.found:
+            if found.name == plugin:
+                found.state, found.problem = "broken", f"{hook} failed with {_named(error)}; its other hooks are used"
 
     def _register(self, plugin: Found) -> None:
         try:
@@ -288,7 +326,7 @@ class PluginManager:
         except Exception as error:
             if self._pm.has_plugin(plugin.name):
                 self._pm.unregister(name=plugin.name)
-            plugin.state, plugin.problem = "broken", f"{plugin.name} cannot be registered: {error}"
+            plugin.state, plugin.problem = "broken", f"{plugin.name} cannot be registered: {in_one_line(error)}"
 
 
 def _given(function: Callable[..., Any], names: Sequence[str], of: Sequence[str]) -> Function:
@@ -303,6 +341,19 @@ def _given(function: Callable[..., Any], names: Sequence[str], of: Sequence[str]
         return lambda given: function(given[place])
     pick = itemgetter(*map(of.index, names))
     return lambda given: function(*pick(given))
+
+
+def _named(error: BaseException) -> str:
+    """An error's class; its words only where they are ours, as others may quote what is secret."""
+    name = type(error).__name__
+    return f"{name} ({error})" if isinstance(error, WrongResult) else name
+
+
+def _surfacing(plugin: str, hook: str, error: BaseException) -> Exception:
+    """What is raised where nobody answers: a plugin does not end the program."""
+    if isinstance(error, WrongResult):
+        return WrongResult(f"plugin {plugin} failed in {hook}: {error}")
+    return error if isinstance(error, Exception) else RuntimeError(f"plugin {plugin} raised SystemExit in {hook}")
 
 
 def _short(value: object) -> str:

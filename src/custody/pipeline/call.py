@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from custody.credentials import Deferred
 from custody.errors import Abort, AnswerNotArchived
 from custody.exchange import Ack, Replay
+from custody.hooks import results
 from custody.hooks.manager import HookFailure
 from custody.identity import Identity, scope
-from custody.pipeline import claims, outcome, unseen
+from custody.pipeline import bare, claims, outcome, unseen
 from custody.pipeline.isolation import isolated
 from custody.seam.calls import Returned
 from custody.storage import Lock
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from custody.journal.archive import StoredCall
     from custody.pipeline.flow import Flow
     from custody.pipeline.turn import LiveTurn
+
+log = logging.getLogger("custody")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ class LogicalCall:
     # -- for plugins (``vendor.OpenCall``) ----------------------------------------------------------
 
     def annotate(self, name: str, value: Any) -> None:
-        self.annotations[name] = value
+        if (kept := self.hooks.guarded(self.plugin, "annotate", results.annotation, name, value)) is not None:
+            self.annotations[kept[0]] = kept[1]
 
     def deferred(self, resolve: Callable[[], Any]) -> str:
         return self._deferred.add(resolve)
@@ -211,19 +216,50 @@ class LogicalCall:
         self.settled = turn.exchange.succeeded
         flow, exchange = self._flow, turn.exchange
         self.superseded = claims.lost(self.claim)
-        with flow.hooks.collecting(self.failures):
-            collected = outcome.collect(flow.hooks, exchange)
-        record = outcome.call_fields(self, turn, collected, flow.session, flow.sdk_versions(self.plugin), self._started)
-        number, _ = flow.journal.append([("call", record)])
+        stopped: BaseException | None = None
+        try:
+            with flow.hooks.collecting(self.failures):
+                collected = outcome.collect(flow.hooks, exchange)
+            sdk = flow.sdk_versions(self.plugin)
+            record = outcome.call_fields(self, turn, collected, flow.session, sdk, self._started)
+        except BaseException as error:  # Ctrl-C in a hook, too: the answer is paid for, and whole
+            number, record = self._barely(turn, error)
+            stopped = error if flow.hooks.raise_errors or not isinstance(error, Exception) else None
+        else:
+            number, record = self._sealed(turn, record)
         flow.ended += 1
         ack = CallAck(self, number, turn, record)
         self._finished(consumed=record["answers"], settled=ack)
         if self.superseded:
             self._superseded(turn)
+        if stopped is not None:
+            ack.unattended()
+            raise stopped
         if exchange.ending != "complete":
             ack.unattended()  # the program has left already, or gets the transport's own error
             return None
         return ack
+
+    def _sealed(self, turn: LiveTurn, record: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """A storage that fails raises nothing here: what does is a record that cannot be written as a line."""
+        try:
+            return self._flow.journal.append([("call", record)])[0], record
+        except Exception as error:
+            return self._barely(turn, error)
+
+    def _barely(self, turn: LiveTurn, error: BaseException) -> tuple[int, dict[str, Any]]:
+        """Archive the answer all the same; what could not be read of it now can be read again."""
+        record = bare.fields(self, turn, self._flow.session, self._started, error)
+        number, _ = self._flow.journal.append([("call", record)])
+        if isinstance(error, Exception):
+            log.error(
+                "custody: internal failure in the making of the call line of %s (%s). Its answer is archived and will "
+                "be replayed, without what was to be read of it. Please report this",
+                self.id,
+                type(error).__name__,
+                exc_info=error,
+            )
+        return number, record
 
     def _superseded(self, turn: LiveTurn) -> None:
         """Its answer is one more attempt. Where the other worker has an answer the program gets that one, if it can."""

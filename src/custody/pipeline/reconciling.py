@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from custody.doubt import Doubt, Found, Questions, Told
 from custody.exchange import ResponseHead
+from custody.hooks import results
 from custody.stamps import parsed
 from custody.storage import Lock
 
@@ -71,9 +72,9 @@ class Reconciling:
 
         def step() -> tuple[str | None, Found | str | None]:
             try:
-                return (next(questions) if told is None else questions.send(told)), None
+                return results.question(next(questions) if told is None else questions.send(told)), None
             except StopIteration as end:
-                return None, end.value
+                return None, results.conclusion(end.value)
 
         result: tuple[str | None, Found | str | None] | None = self._turn.hooks.guarded(
             self._plugin, "reconcile_call", step

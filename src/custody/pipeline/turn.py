@@ -28,6 +28,7 @@ from custody.exchange import (
     event_parser,
     is_event_stream,
 )
+from custody.hooks import results
 from custody.identity.key import UNPARSED, request_key
 from custody.journal import lines
 from custody.pipeline import claims
@@ -172,7 +173,7 @@ class LiveTurn:
         exchange.head, exchange.streamed, exchange.decoded = head, streamed, decoded
         exchange.first_byte_ms = self._ms()
         if is_event_stream(head) and exchange.claim.stream_end is not None:
-            self._end_of_stream = _EndOfStream(exchange)
+            self._end_of_stream = _EndOfStream(exchange, self.hooks)
         elif not decoded and (length := head.header("content-length") or "").isdigit():
             self._expected = int(length)
         if streamed:
@@ -317,9 +318,9 @@ class LiveTurn:
 class _EndOfStream:
     """Watches a stream for the event that ends it by its protocol."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, hooks: PluginManager) -> None:
         assert exchange.head is not None and exchange.claim.stream_end is not None
-        self._says = exchange.claim.stream_end
+        self._stream_end, self._plugin, self._hooks = exchange.claim.stream_end, exchange.claim.plugin, hooks
         self._decode = encoding.decoder("" if exchange.decoded else exchange.head.header("content-encoding") or "")
         parser = event_parser(exchange.head)
         assert parser is not None
@@ -342,6 +343,15 @@ class _EndOfStream:
                 return said
         return None
 
+    def _says(self, event: Event) -> Terminal | None:
+        try:
+            return results.terminal(self._stream_end(event))
+        except (Exception, SystemExit) as error:
+            # Nobody can say any more which event is the last: the end of the connection has to do.
+            self._at_eof = True
+            self._hooks.failed(self._plugin, "stream_end", error)
+            return None
+
     def all_events(self) -> list[Event]:
         """What was fed, as events, with an unterminated last one."""
         self._seen += self._unseen
@@ -353,4 +363,4 @@ class _EndOfStream:
         if self._at_eof:
             return True
         last = self._events.rest()
-        return last is not None and self._says(last) in ("complete", "complete_at_eof")
+        return last is not None and (self._says(last) in ("complete", "complete_at_eof") or self._at_eof)

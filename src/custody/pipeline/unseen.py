@@ -12,13 +12,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from custody.exchange import Ack, Claim, Replay, RequestHead, ResponseHead, parse_json
+from custody.hooks import results
 from custody.identity import tool_ids
 from custody.seam.calls import Returned
 from custody.vendor import CallResult
 
 if TYPE_CHECKING:
     from custody.journal.archive import StoredCall
-    from custody.pipeline.call import LogicalCall
+    from custody.pipeline.call import Invocation, LogicalCall
 
 log = logging.getLogger("custody")
 
@@ -36,7 +37,9 @@ def archived(call: LogicalCall) -> Returned | None:
         return None
     if not (invocation.seam.keyed or invocation.seam.result):
         return None
-    canonical = _canonical(call, invocation.described)
+    canonical = flow.hooks.guarded(call.plugin, "describe", _canonical, call, invocation.described)
+    if canonical is None:
+        return None  # what it gave is no JSON: the call is known by what is seen on the wire
     if not invocation.seam.keyed:
         call.level = flow.number(call, canonical)
     identity = call.level or flow.identify(call, canonical)
@@ -56,10 +59,10 @@ def record(call: LogicalCall, result: Any) -> Ack | None:
     invocation, flow = call.invocation, call.flow
     if invocation is None or invocation.seam.result is None:
         return None
-    arguments = (invocation.args, invocation.kwargs, result)
-    said = flow.hooks.guarded(call.plugin, "result", invocation.seam.result, *arguments)
-    if not isinstance(said, CallResult):
+    read = flow.hooks.guarded(call.plugin, "result", _read, invocation, result)
+    if read is None:
         return None
+    said, request, response = read
     if said.source == "unseen" and not flow.unseen_warned:
         flow.unseen_warned = True
         log.warning(
@@ -67,7 +70,6 @@ def record(call: LogicalCall, result: Any) -> Ack | None:
             "returned it (source: unseen), not as the vendor sent it",
             call.plugin,
         )
-    request = json.dumps(said.request, ensure_ascii=False, default=str).encode()
     head = RequestHead("CALL", f"{call.plugin}:{said.operation}", _JSON)
     claim = Claim(call.plugin, said.vendor, said.operation)
     if call.level is not None:
@@ -78,7 +80,21 @@ def record(call: LogicalCall, result: Any) -> Ack | None:
     turn = flow.turn(call, head, claim, request, "call")
     turn.sending()
     turn.head(ResponseHead(200, "", "", _JSON), streamed=False, decoded=True)
-    return turn.chunk(json.dumps(said.response, ensure_ascii=False, default=str).encode()) or turn.end("complete")
+    return turn.chunk(response) or turn.end("complete")
+
+
+def _read(invocation: Invocation, result: Any) -> tuple[CallResult, bytes, bytes] | None:
+    """What the plugin says of a call, with its request and its response as JSON."""
+    assert invocation.seam.result is not None
+    said = invocation.seam.result(invocation.args, invocation.kwargs, result)
+    if said is None:
+        return None
+    said = results.call_result(said)
+    return said, _written(said.request), _written(said.response)
+
+
+def _written(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
 
 
 def _canonical(call: LogicalCall, described: Any) -> dict[str, Any]:

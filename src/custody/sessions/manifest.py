@@ -69,7 +69,7 @@ def new(
     plugins = [
         PluginVersion(name=f.name, version=f.version, distribution=f.distribution)
         for f in installed.hooks.found
-        if f.state == "loaded"
+        if installed.hooks.acts(f.name)
     ]
     return Manifest(
         session=session,
