@@ -100,6 +100,40 @@ def test_the_sums_of_the_index_are_those_of_the_segments(reused: tuple[custody.S
         assert (one.tally, one.later) == (two.tally, two.later)
 
 
+def test_forensics_and_tables_tell_reused_answers_apart(
+    reused: tuple[custody.Session, custody.Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("duckdb")
+    monkeypatch.setenv("CUSTODY_CACHE_DIR", str(tmp_path / "cache"))
+    first, second = reused
+    before, spent = told("cost", str(first.path)), told("cost", str(second.path))
+    question = (
+        "select sum(cost) paid, sum(reused_cost) there, count(*) filter (cost is null) unpriced, "
+        "sum(tokens) filter (reused_from is null) tokens, sum(repriced_cost) anew from calls"
+    )
+    (row,) = told("sql", question, str(second.path))
+    assert (row["paid"], row["there"]) == (spent["cost_usd"], before["cost_usd"])
+    assert (row["unpriced"], row["tokens"], row["anew"]) == (0, spent["tokens"], None)
+
+    (tmp_path / "rates.toml").write_text(
+        '[vendors]\n"127.0.0.1" = "openai"\n[[rates]]\nvendor = "openai"\nmodel = "gpt-4o*"\n'
+        'input_mtok = "0"\noutput_mtok = "0"\n'
+    )
+    said("cost", "reprice", str(second.path))
+    (row,) = told("sql", question, str(second.path))
+    assert (row["paid"], row["anew"]) == (spent["cost_usd"], "0"), "what was recorded stays"
+
+    found = told("forensics", str(second.path))
+    (group,) = found["models"]
+    assert (group["calls"], group["attempts"], group["reused"]) == (9, 4, {first.id: 5})
+    assert sum(group["usage"][name] or 0 for name in group["usage"]) == spent["tokens"]
+    assert found["reused"] == {first.id: 5}
+    assert sum(1 for call in found["calls"] if call["reused_from"]) == 5
+    assert f"5 answers of {first.id}; tokens and attempts above are without them" in said("forensics", str(second.path))
+    one = next(call["id"] for call in found["calls"] if call["reused_from"])
+    assert f"{first.id}: it was asked, and paid for, there" in said("forensics", str(second.path), "--call", one)
+
+
 def test_an_estimate_rests_on_what_was_paid(reused: tuple[custody.Session, custody.Session], root: Path) -> None:
     first, second = reused
     found = told("estimate", str(second.path))
