@@ -125,6 +125,8 @@ def test_what_was_priced_later_is_shown_beside_what_was_recorded(
     assert before["cost_usd"] is None and before["repriced_cost"] is None, "no prices of this vendor are known"
     with pytest.raises(UsageError, match="was never priced anew: custody cost reprice session_"):
         run("cost", path, "--repriced")
+    with pytest.raises(UsageError, match="was never priced anew"):
+        run("estimate", path, "--repriced")
 
     (tmp_path / "rates.toml").write_text(VENDOR)
     found = json.loads(run("cost", "reprice", path, "--rates", str(tmp_path / "rates.toml"), "--json"))
@@ -150,6 +152,9 @@ def test_what_was_priced_later_is_shown_beside_what_was_recorded(
     (row,) = csv.DictReader(io.StringIO(run("cost", path, "--repriced", "--csv")))
     assert (Decimal(row["cost_usd"]), row["recorded_cost_usd"]) == (later, "")
     text = run("cost", path, "--repriced", "--plot", str(tmp_path / "bars.svg"))
+    with pytest.raises(UsageError, match="none of the session's calls has a price"):
+        run("estimate", path)
+    assert Decimal(json.loads(run("estimate", path, "--repriced", "--json"))["expected_usd"]) == later
     assert "cost, as recorded" in text and "repriced cost by model" in (tmp_path / "bars.svg").read_text()
     stored = custody.open(path)
     assert vars(indexed(stored, "stage"))["later"] == vars(tallied(stored.storage, "stage", None))["later"]

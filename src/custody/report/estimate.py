@@ -57,7 +57,9 @@ def from_session(lines: Sequence[Mapping[str, Any]], calls: int | None, answered
         )
     costs = sorted(usd for line in lines if (usd := dollars(cost_of(line).get("cost_usd"))) is not None)
     if not costs:
-        raise UsageError("none of the session's calls has a price: custody cost says why")
+        raise UsageError(
+            "none of the session's calls has a price: custody cost says why, custody cost reprice looks again"
+        )
     number = Decimal(calls if calls is not None else len(costs))
     whole = total(costs)
     mean = _ROUGH.divide(whole, Decimal(len(costs)))
