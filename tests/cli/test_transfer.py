@@ -160,6 +160,15 @@ def test_prune_says_what_it_would_do_and_does_it_with_yes(run: Run, root: Path, 
     assert [(s["session"], s["action"]) for s in said["sessions"]] == [(second.name, "refuse")]
 
 
+def test_prune_keeps_none_where_0_are_to_be_kept(run: Run, root: Path, session: Path, tmp_path: Path) -> None:
+    assert run("copy", session, "--to", tmp_path / "one")[0] == 0
+    words = ("prune", "--root", root, "--verified-at", tmp_path / "one")
+    code, _, err = run(*words)
+    assert code == 2 and "--keep 0: all" in err
+    assert "1 of 1 sessions" in run(*words, "--keep", "0")[1]
+    assert "0 of 1 sessions" in run(*words, "--keep", "1")[1]
+
+
 def test_compact_has_nothing_to_do_in_a_folder(run: Run, session: Path) -> None:
     before = tree(session)
     code, out, _ = run("compact", session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from custody import layout
 from custody.cli import engine as options
 from custody.cli.main import cli
 from custody.errors import ArchiveDamaged, UsageError
@@ -60,9 +62,17 @@ def dask() -> Iterator[Dask]:
         yield engine
 
 
+REUSED = "1 answers of session_y, which had cost $0.5 there"
+
+
+def priced(usd: str) -> dict[str, Any]:
+    return {"cost_usd": usd, "status": "priced", "reason": None}
+
+
 @pytest.fixture
 def session(tmp_path: Path) -> Any:
-    """A session in many segments; one is damaged, one call's lines are spread, one answer was replayed."""
+    """A session in many segments: one call's lines are spread, one answer was replayed, two calls are in doubt, of
+    which one was taken in, one answer is another session's, and two calls were priced anew."""
     session = Written(tmp_path / "session", rotate_bytes=6000)
     manifest = manifests.Manifest(session="session_x", project="P", experiment="E", created="", custody="0", python="3")
     manifests.write(session.storage, manifest, Redactor())
@@ -70,7 +80,18 @@ def session(tmp_path: Path) -> Any:
     log.event("session_start", session_id="session_x")
     early = session.request(1000)
     sealed = session.sealed
+    doubtful = [session.request(number) for number in (2000, 2001)]
     names = [session.call(number, [b"text %d" % number]) for number in range(60)]
+    names += [
+        session.call(60, reused_from={"session": "session_y", "call": "y-1"}, cost=priced("0.5")),
+        session.call(61, annotations={"reconciled": {"in_doubt": doubtful[:1]}}, cost=priced("0.25")),
+    ]
+    session.storage.shared_log(layout.REPRICED).append(
+        lambda last: [
+            json.dumps({"run": 1, "time": "2026-11-30", "call": name, "cost": priced("2")}).encode() + b"\n"
+            for name in names[3:5]
+        ]
+    )
     session.sealed = sealed
     session.respond(early, 1000, [b"late"])
     for name in (*names, early):
@@ -98,6 +119,14 @@ def test_the_reports_are_those_of_one_process(session: Any, dask: Dask, damaged:
         assert vars(verify(storage, deep=deep, engine=dask)) == vars(one) and one.sound is not damaged
     alone, there = tallied(storage, "run", None), tallied(storage, "run", dask)
     assert vars(there) == vars(alone) and alone.tally.whole.replays == 1
+    if not damaged:
+        whole, later = alone.tally.whole, alone.later
+        assert (str(whole.usd), whole.reuse, whole.in_doubt) == ("0.25", REUSED, 1)
+        assert later is not None and (str(later.whole.usd), later.whole.repriced, later.whole.in_doubt) == (
+            "4.25",
+            2,
+            1,
+        )
     assert alone.tally.ordered == there.tally.ordered and alone.tally.methods == there.tally.methods
     lines = [call_lines.gathered(storage, engine) for engine in (None, dask)]
     assert lines[0] == lines[1]

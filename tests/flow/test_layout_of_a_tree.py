@@ -85,6 +85,7 @@ def test_what_does_not_belong_is_named(produced: Path, cli: Cli) -> None:
     assert ran.returncode == 1
     names = {one["name"] for one in shown if one["foreign"]}
     assert names == {p.relative_to(produced).as_posix() for p in (*foreign, session / "llm_archive/a-000001.jsonl")}
+    assert json.loads(cli("layout", "--root", str(produced), "--json").stdout) == shown
     plain = cli("layout", str(session))
     assert plain.returncode == 1
     assert "FOREIGN" in plain.stdout

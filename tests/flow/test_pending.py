@@ -144,6 +144,9 @@ def test_every_session_with_its_reason(sdk_env: Simulator, root: Path, cli: Cli)
     (killed,) = found.keys() - {finished.id, failed.id, made.name, damaged.name}
     assert found[killed]["state"] == "interrupted"
     assert "no end is recorded" in found[killed]["reason"]
+    assert json.loads(cli("sessions", "--root", str(root), "--json").stdout) == list(found.values())
+    twice = cli("sessions", str(root), "--root", "elsewhere")
+    assert twice.returncode == 2 and "give one root" in twice.stderr
     table = cli("sessions", str(root))
     assert table.returncode == 0
     assert "the program raised LookupError" in table.stdout

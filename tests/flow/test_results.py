@@ -44,6 +44,7 @@ def test_what_can_be_written(root: Path) -> None:
         }  # fmt: skip
         rows = s.results.aggregated("scores.csv", [{"a": 1, "b": "x,y"}, {"a": 2, "c": "é"}])
         assert rows.read_text() == 'a,b,c\n1,"x,y",\n2,,é\n'
+        assert s.results.aggregated("none.csv", []).read_text() == "", "no row is a result, too"
         assert s.results.final("report.md", "# Report\n").read_text() == "# Report\n"
         assert s.results.final("report", "text").name == "report.txt"
         assert s.results.final("figure.png", b"\x89PNG").read_bytes() == b"\x89PNG"

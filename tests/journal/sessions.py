@@ -42,7 +42,7 @@ class Written:
         _, (self.sealed,) = self.journal.append([("request", fields)])
         return call
 
-    def respond(self, call: str, number: int, chunks: list[bytes], *, answers: bool = True) -> None:
+    def respond(self, call: str, number: int, chunks: list[bytes], *, answers: bool = True, **more: object) -> None:
         head = {"status": 200, "reason": "OK", "http_version": "HTTP/1.1", "headers": [["x-a", "1"]], "decoded": False}
         _, sealed = self.journal.append(
             [
@@ -51,9 +51,9 @@ class Written:
                 ("end", {"exchange": f"{call}.1", "at_ms": 3.0, "ending": "complete"}),
             ]
         )
-        self.commit(call, number, hashlib.sha256(b"".join(sealed)).hexdigest(), answers=answers)
+        self.commit(call, number, hashlib.sha256(b"".join(sealed)).hexdigest(), answers=answers, **more)
 
-    def commit(self, call: str, number: int, digest: str | None, *, answers: bool = True) -> None:
+    def commit(self, call: str, number: int, digest: str | None, *, answers: bool = True, **more: object) -> None:
         who = identity(number)
         request = hashlib.sha256(self.sealed).hexdigest()
         fields = {
@@ -63,13 +63,14 @@ class Written:
             "run_number": number, "scope_key": who.scope, "request_key": who.key, "replicate": who.replicate,
             "operation": "chat", "streamed": True, "source": "wire", "redacted": False,
             "attempts": [{"exchange": f"{call}.1", "request_sha256": request, "response_sha256": digest}],
-            "model_forensics": {},
+            "model_forensics": {}, **more,
         }  # fmt: skip
         self.journal.append([("call", fields)])
 
-    def call(self, number: int, chunks: list[bytes] | None = None, *, answers: bool = True) -> str:
+    def call(self, number: int, chunks: list[bytes] | None = None, *, answers: bool = True, **more: object) -> str:
+        """``more``: fields of the call line."""
         call = self.request(number)
-        self.respond(call, number, chunks or [f"answer {number}".encode()], answers=answers)
+        self.respond(call, number, chunks or [f"answer {number}".encode()], answers=answers, **more)
         return call
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import custody
 from custody.integrity import chronolog
+from custody.report.tally import tallied
 from custody.report.verify import verify
 from custody.testing.simulator import Fault, Simulator
 
@@ -136,7 +137,11 @@ def test_what_the_vendor_has_is_taken_in(tmp_path: Path, sdk_env: Simulator, kil
     (retried,) = _events(killed, "in_doubt_retried")
     assert "store=true" in retried["reason"]
     assert {event["how"] for event in _events(killed, "in_doubt_reconciled")} == set(how.values())
-    assert all(doubt["answered_by"] for doubt in stored.status()["in_doubt"])
+    status = stored.status()
+    assert all(doubt["answered_by"] for doubt in status["in_doubt"])
+    assert status["in_doubt_cost_unknown"] == 1, "what was taken in is paid once; what was sent again, perhaps twice"
+    whole = tallied(stored.storage, "run", None).tally.whole
+    assert (whole.calls, whole.in_doubt) == (7, 1)
     again, _ = _resume(tmp_path, "--strict")
     assert again == out and sdk_env.paid() == 8, "what was taken in replays like any other answer"
 

@@ -132,8 +132,9 @@ class _Book:
         return _parsed(seen[0])
 
     def open(self, limits: dict[str, Limits], lines: Iterable[Mapping[str, Any]]) -> None:
-        """Begin anew with what the archive says was spent."""
-        state = ledger.opened(limits, [(_stage(line), _spent(line)) for line in lines])
+        """Begin anew with what the archive says was spent; what was reused is not: another session paid for it."""
+        own = (line for line in lines if not line.get("reused_from"))
+        state = ledger.opened(limits, [(_stage(line), _spent(line)) for line in own])
         self._log.append(lambda last: [_line("opened", state)])
 
     def limit(self, name: str, limits: Limits) -> None:

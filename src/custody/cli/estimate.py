@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from custody.cli.console import print_json, print_pairs
-from custody.cli.stored import json_option, open_session, root_option
-from custody.cost import load
+from custody.cli.stored import RATES_HELP, json_option, open_session, root_option
+from custody.cost.rates import chosen
 from custody.errors import UsageError
 from custody.report.cost import shown
 from custody.report.estimate import Estimate, from_plan, from_session
+from custody.report.repriced import read as read_repricing
 
 
 @click.command()
@@ -21,12 +22,14 @@ from custody.report.estimate import Estimate, from_plan, from_session
 @click.option("--output-tokens", metavar="N|LOW:EXPECTED:HIGH", help="Of a plan: output tokens of a call.")
 @click.option("--batch", is_flag=True, help="Of a plan: through the vendor's batch API.")
 @click.option("--region", help="Of a plan: where the price depends on it.")
-@click.option("--rates", type=click.Path(dir_okay=False), help="A file with your own rates (docs/cost.md).")
+@click.option("--rates", type=click.Path(dir_okay=False), help=RATES_HELP)
+@click.option("--repriced", is_flag=True, help="Of a SESSION: by its last custody cost reprice.")
 @root_option
 @json_option
 def estimate(
     session: str | None, calls: int | None, vendor: str | None, model: str | None, input_tokens: str | None,
-    output_tokens: str | None, batch: bool, region: str | None, rates: str | None, root: str, as_json: bool,
+    output_tokens: str | None, batch: bool, region: str | None, rates: str | None, repriced: bool, root: str,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """What a run may cost: low, expected and high.
 
@@ -35,11 +38,14 @@ def estimate(
     """
     if session is not None:
         opened = open_session(session, root)
-        lines = [call.fields for call in opened.calls()]
+        repricing = read_repricing(opened.storage) if repriced else None
+        if repriced and repricing is None:
+            raise UsageError(f"{session} was never priced anew: custody cost reprice {session} does")
+        lines = [call.fields if repricing is None else repricing.line(call.fields) for call in opened.calls()]
         found = from_session(lines, calls, opened.archive.answers())
     elif vendor and model and calls is not None and input_tokens and output_tokens:
         found = from_plan(vendor, model, calls, _three(input_tokens), _three(output_tokens), batch=batch,
-                          region=region, rates=load(rates) if rates else None)  # fmt: skip
+                          region=region, rates=chosen(rates))  # fmt: skip
     else:
         raise UsageError("give a SESSION, or all of --vendor, --model, --calls, --input-tokens, --output-tokens")
     if as_json:

@@ -26,6 +26,7 @@ _GROUP_COLUMNS = (
     Column("actual"),
     Column("vendor", 1),
     Column("calls", 0, right=True),
+    Column("reused", 1, right=True),
     Column("outcomes", 2),
     Column("flags", 1),
     *(Column(name, 3, right=True) for name in USAGE),
@@ -49,6 +50,7 @@ _CALL_COLUMNS = (
     Column("actual"),
     Column("vendor", 5),
     Column("outcome"),
+    Column("reused from", 3),
     Column("finish", 5),
     *(Column(name, 4, right=True) for name in USAGE),
     Column("first ms", 5, right=True),
@@ -121,6 +123,7 @@ def _stream_json(manifest: Manifest, found: list[Group], lines: list[Mapping[str
         "project": manifest.project,
         "experiment": manifest.experiment,
         "total": len(lines),
+        "reused": _total(group.reused for group in found),
         "flags": _total(group.flags for group in found),
         "unknown": _total(group.unknown for group in found),
         "models": [group.as_dict() for group in found],
@@ -143,7 +146,7 @@ def _group_cells(group: Group) -> tuple[object, ...]:
     values = {name: _few(seen) for name, seen in group.constant.items()}
     return (
         _or_unknown(requested), _or_unknown(actual), _or_unknown(vendor), group.calls,
-        _counted(group.outcomes), _counted(group.flags),
+        group.reused.total() or "", _counted(group.outcomes), _counted(group.flags),
         *(_at_least(group, name) for name in USAGE),
         values["api_version"], values["model_build_date"], values["deployment_region"], values["organization"],
         values["system_fingerprint"], values["service_tier_requested"], values["service_tier"],
@@ -157,7 +160,7 @@ def _call_cells(row: Row, short: Mapping[str, str]) -> tuple[object, ...]:
     return (
         short.get(row.id, row.id), _named(scope) if isinstance(scope, dict) else "", line.get("operation"),
         _or_unknown(value("requested_model")), _or_unknown(value("actual_model")), _or_unknown(value("vendor")),
-        line.get("outcome"), value("finish_reason"), *(value(name) for name in USAGE),
+        line.get("outcome"), row.origin or "", value("finish_reason"), *(value(name) for name in USAGE),
         value("first_byte_ms"), value("response_time_ms"), _statuses(row),
         value("provider_request_id"), value("system_fingerprint"), value("deployment_region"),
         value("service_tier_requested"), value("service_tier"), _named(row.parameters),
@@ -169,11 +172,17 @@ def _print_sums(found: list[Group]) -> None:
     flags = _total(group.flags for group in found)
     unknown = _total(group.unknown for group in found)
     click.echo()
+    reused = _total(group.reused for group in found)
     print_pairs([
+        *((("reused", f"{_answers(reused)}; tokens and attempts above are without them"),) if reused else ()),
         ("flags", _counted(flags) or "none"),
         ("unknown values", _counted(unknown) or "none"),
         ("evidence", "with --json, or of one call with --call ID"),
     ])  # fmt: skip
+
+
+def _answers(reused: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} answers of {session}" for session, count in reused.items())
 
 
 def _print_call(row: Row) -> None:
@@ -185,6 +194,7 @@ def _print_call(row: Row) -> None:
         ("started / ended", f"{line.get('started')} / {line.get('ended')}"),
         *(("flag", f"{name}: {why}") for name, why in judgement.flags.items()),
         *(("not judged", f"{name}: {why}") for name, why in judgement.unjudged.items()),
+        *((("reused from", f"{row.origin}: it was asked, and paid for, there"),) if row.origin else ()),
         *((name, _with_evidence(value)) for name, value in row.values.items()),
         *((f"usage {name}", _with_evidence(value)) for name, value in row.usage.items()),
         ("usage as stated", json.dumps(row.as_dict()["usage_raw"])),

@@ -42,7 +42,7 @@ def status(session: str, root: str, as_json: bool) -> None:
             ("folder", found["path"]),
             ("calls", f"{found['calls']} in {found['attempts']} attempts, {found['resumed']} resumes"),
             ("outcomes", ", ".join(f"{n} {outcome}" for outcome, n in found["outcomes"].items()) or "none"),
-            ("reused", ", ".join(f"{n} answers of {session}" for session, n in found["reused"].items()) or "none"),
+            ("reused", _reused(found)),
             ("replayed", f"{found['replayed']} answers given again from the archive"),
             ("in doubt", _doubts(found)),
             *(("worker " + worker["worker"], team.sentence(worker)) for worker in found["workers"]),
@@ -51,7 +51,8 @@ def status(session: str, root: str, as_json: bool) -> None:
             *((("older layout", _origins(found["origins"])),) if found["origins"] else ()),
             ("models", ", ".join(f"{model} ({n})" for model, n in found["models"].items()) or "none"),
             ("tokens", f"{found['tokens_used']}" + (f" at least ({without} calls do not say)" if without else "")),
-            ("cost", found["cost"] if found["calls"] else "nothing was sent"),
+            ("cost", found["cost"] if found["calls"] or found["in_doubt_cost_unknown"] else "nothing was sent"),
+            *((("repriced", _repriced(found["repriced"])),) if found["repriced"] else ()),
             ("saved by replay", _saved(found["saved_by_replay_usd"])),
             *([("waiting", _spilled(found))] if found["spilled"] else []),
             *([("backlog", behind.sentence(found["backlog"]))] if found["backlog"] else []),
@@ -64,6 +65,15 @@ def status(session: str, root: str, as_json: bool) -> None:
 
 def _gone(count: int) -> str:
     return f"{count} calls that were complete are in no segment any more: put the files back from a copy"
+
+
+def _reused(found: dict[str, Any]) -> str:
+    whose = ", ".join(f"{n} answers of {session}" for session, n in found["reused"].items())
+    return f"{whose}; what was paid there: {found['reused_cost']}" if whose else "none"
+
+
+def _repriced(found: dict[str, Any]) -> str:
+    return f"{found['cost']}, by custody cost reprice on {found['time'][:10]} (run {found['run']})"
 
 
 def _planned(plan: dict[str, Any]) -> str:
@@ -95,7 +105,8 @@ def _doubts(found: dict[str, Any]) -> str:
     if not doubts:
         return "none"
     again = sum(1 for doubt in doubts if doubt["answered_by"])
-    cost = " (their cost is unknown)" if again < len(doubts) else ""
+    unknown = found["in_doubt_cost_unknown"]  # also of those that were asked again: each may have been paid, too
+    cost = f" ({'their' if unknown == len(doubts) else f'{unknown} of them: the'} cost is unknown)" if unknown else ""
     return f"{len(doubts)} sent without an answer on record{cost}; {again} of them asked again since and answered"
 
 

@@ -21,7 +21,9 @@ _WORDS = {"keep": "kept", "refuse": "REFUSED", "remove": "would go", "removed": 
 @click.command()
 @click.option("--verified-at", "other", required=True, metavar="ROOT", help="The root of the copies, a folder or URL.")
 @click.option("--older-than", metavar="AGE", help="Last written to so long ago: 90d, 8w, 12h.")
-@click.option("--keep", type=click.IntRange(0), default=0, help="Keep the newest so many of each experiment.")
+@click.option(
+    "--keep", type=click.IntRange(0), help="Keep the newest so many of each experiment; 0 keeps none for that."
+)
 @click.option("--project", help="Only of this project.")
 @click.option("--experiment", help="Only of experiments of this name.")
 @click.option("--yes", "apply", is_flag=True, help="Do it. Without this, nothing is removed.")
@@ -29,7 +31,7 @@ _WORDS = {"keep": "kept", "refuse": "REFUSED", "remove": "would go", "removed": 
 @click.option("--root", default=".", show_default=True, help="The folder or URL that holds projects/.")
 @json_option
 def prune(
-    other: str, older_than: str | None, keep: int, project: str | None, experiment: str | None, apply: bool,
+    other: str, older_than: str | None, keep: int | None, project: str | None, experiment: str | None, apply: bool,
     dry_run: bool, root: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Remove sessions that are old, and of which a verified copy lies at another root.
@@ -39,9 +41,11 @@ def prune(
     """
     if apply and dry_run:
         raise UsageError("give one of --yes and --dry-run")
-    if older_than is None and not keep:
-        raise UsageError("say what may go: --older-than 90d, or --keep 5 for all but the newest of each experiment")
-    rule = Rule(retention.before(older_than), keep, project, experiment)
+    if older_than is None and keep is None:
+        raise UsageError(
+            "say what may go: --older-than 90d, or --keep 5 for all but the newest of each experiment (--keep 0: all)"
+        )
+    rule = Rule(retention.before(older_than), keep or 0, project, experiment)
     where, copies = folder(root), folder(other)
     if where == copies:
         raise UsageError(f"{where} holds the sessions themselves: --verified-at names the root of their copies")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from custody.cli.console import print_json, say
-from custody.cli.stored import json_option
+from custody.cli.stored import json_option, one_root
 from custody.cli.table import Column, print_rows
 from custody.errors import UsageError
 from custody.report import listing
@@ -13,11 +13,12 @@ from custody.storage.folders import folder
 
 
 @click.command()
-@click.argument("root", default=".")
+@click.argument("place", metavar="[ROOT]", required=False)
+@click.option("--root", help="The folder or URL that holds projects/, as of other commands.  [default: .]")
 @json_option
-def sessions(root: str, as_json: bool) -> None:
+def sessions(place: str | None, root: str | None, as_json: bool) -> None:
     """Every session below ROOT: finished, failed, interrupted, abandoned and removed ones, with the reason."""
-    where = folder(root)
+    where = folder(one_root(place, root))
     if not (where / "projects").is_dir():
         raise UsageError(f"{where} holds no projects/: give the folder that does")
     found = list(listing.sessions(where))

@@ -18,7 +18,15 @@ session_argument = click.argument("session")
 root_option = click.option(
     "--root", default=".", show_default=True, help="The folder or URL that holds projects/, where SESSION is an id."
 )
+RATES_HELP = "A file with your own rates (docs/cost.md), in place of the one that CUSTODY_RATES names."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def one_root(argument: str | None, option: str | None) -> str:
+    """The root that a command was given, as its argument or with --root. Raises UsageError where they differ."""
+    if argument is not None and option is not None and argument != option:
+        raise UsageError(f"give one root: {argument}, or --root {option}")
+    return argument or option or "."
 
 
 def open_session(session: str, root: str) -> StoredSession:

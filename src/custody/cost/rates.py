@@ -97,6 +97,11 @@ def from_environment() -> UserRates | None:
     return load(path) if path else None
 
 
+def chosen(path: str | Path | None) -> UserRates | None:
+    """Those of the file that a command was given, else the user's own. Raises UsageError."""
+    return load(path) if path else from_environment()
+
+
 def load(path: str | Path) -> UserRates:
     """Read a file of rates. Raises UsageError where it cannot be used."""
     try:

@@ -1,9 +1,9 @@
 """Sessions as Parquet files that are made once: what ``custody sql`` reads.
 
-A file is found again by the digest of what the session's segments and ledger say of themselves, so that one line more
-makes another file. Nothing relies on it: it may be deleted at any time, and ``fresh`` makes it anew. It lies outside
-of the session: ``CUSTODY_CACHE_DIR``, else ``$XDG_CACHE_HOME/custody``, ``~/.cache/custody``, readable by its owner
-only.
+A file is found again by the digest of what the session's segments and ledger say of themselves, and of how long its
+file of repriced costs is, so that one line more makes another file. Nothing relies on it: it may be deleted at any
+time, and ``fresh`` makes it anew. It lies outside of the session: ``CUSTODY_CACHE_DIR``, else
+``$XDG_CACHE_HOME/custody``, ``~/.cache/custody``, readable by its owner only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from custody import layout
 from custody.engines import Engine
 from custody.errors import UsageError
 from custody.export.columns import VERSION
@@ -51,6 +52,7 @@ def key(storage: Storage) -> str:
         stated.experiment,
         Segments(storage).list(),
         sorted(closed.items()),
+        [(entry.name, entry.size) for entry in storage.list(layout.REPRICED)],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

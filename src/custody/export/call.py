@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from custody.cost.money import dollars, plain
 from custody.cost.names import vendor as vendor_by_name
 from custody.journal.scan import Place
-from custody.report.cost import cost_of
+from custody.report.cost import cost_of, origin_of
 from custody.report.flags import attempts_of, part
 
 _PROVIDERS = {
@@ -32,17 +32,20 @@ class Row:
         request_body, response_body: texts, where they were asked for.
         parameters: by the last part of their dotted names, as vendors nest them differently.
         last: the attempt that ended the call.
+        repriced: its cost by the last repricing; empty where there is none.
     """
 
     __slots__ = (
         "cost", "experiment", "forensics", "last", "line", "metadata", "parameters", "place", "project",
-        "request_body", "response_body", "scope", "url", "usage",
+        "repriced", "request_body", "response_body", "scope", "url", "usage",
     )  # fmt: skip
 
     def __init__(
-        self, line: Mapping[str, Any], place: Place, project: str, experiment: str, url: str | None = None
-    ) -> None:
+        self, line: Mapping[str, Any], place: Place, project: str, experiment: str, url: str | None = None,
+        repriced: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.line, self.place, self.project, self.experiment, self.url = line, place, project, experiment, url
+        self.repriced = repriced or {}
         self.request_body: str | None = None
         self.response_body: str | None = None
         self.forensics, self.metadata = part(line, "model_forensics"), part(line, "response_metadata")
@@ -81,14 +84,24 @@ class Row:
 
     @property
     def reused_from(self) -> Any:
-        return part(self.line, "reused_from").get("session")
+        return origin_of(self.line)
 
     @property
     def usd(self) -> str | None:
-        """The cost as a decimal string."""
-        stated = self.cost.get("cost_usd")
-        amount = dollars(stated)
-        return None if amount is None else stated if isinstance(stated, str) else plain(amount)
+        """What this session paid, as a decimal string: nothing for a reused answer."""
+        return _exact(self.cost) if self.reused_from is None else "0"
+
+    @property
+    def reused_usd(self) -> str | None:
+        """What a reused answer had cost where it was paid; None for a call that was made here."""
+        return None if self.reused_from is None else _exact(self.cost)
+
+    @property
+    def repriced_usd(self) -> str | None:
+        """``usd`` by the last repricing; None where it has no figure of the call."""
+        if not self.repriced:
+            return None
+        return _exact(self.repriced) if self.reused_from is None else "0"
 
     @property
     def cost_source(self) -> Any:
@@ -127,6 +140,12 @@ class Row:
             if value is not None:
                 return value
         return None
+
+
+def _exact(cost: Mapping[str, Any]) -> str | None:
+    stated = cost.get("cost_usd")
+    amount = dollars(stated)
+    return None if amount is None else stated if isinstance(stated, str) else plain(amount)
 
 
 def count(value: Any) -> int | None:

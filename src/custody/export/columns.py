@@ -3,7 +3,8 @@
 The attributes are those of https://github.com/open-telemetry/semantic-conventions-genai, all of status "development"
 in November 2026. What they have no word for is ``custody.*``. docs/export.md is the table for people, and a test holds
 it to this one. Every value comes from the call line as it was written; nothing is computed anew but sums of tokens, as
-OpenTelemetry counts them, and differences of times. Unknown is None, never 0.
+OpenTelemetry counts them, and differences of times. Unknown is None, never 0; what this session did not pay, because
+another one had, is known, and 0.
 """
 
 from __future__ import annotations
@@ -132,10 +133,21 @@ CUSTODY = (
            lambda row: row.reused_from),
     Column("custody.attempts", "attempts", "integer", "", "how many `attempts` there are", lambda row: row.attempts),
     Column("custody.vendor", "vendor", "string", "", "`model_forensics.vendor`", _forensics("vendor")),
-    Column("custody.cost_usd", "cost_usd", "string", "US dollars", "`cost.cost_usd`, exact",
-           lambda row: row.usd),
+    Column("custody.cost_usd", "cost_usd", "string", "US dollars", "`cost.cost_usd`, exact: what this session paid; 0 "
+           "where `custody.reused_from` is not null", lambda row: row.usd),
     Column("custody.cost", "cost", "decimal", "US dollars", "the same as a number, rounded at the 18th place",
-           lambda row: row.cost.get("cost_usd"), True),
+           lambda row: row.usd, True),
+    Column("custody.reused_cost_usd", "reused_cost_usd", "string", "US dollars", "`cost.cost_usd` of a reused answer, "
+           "exact: what it had cost where it was paid; null for a call that was made here", lambda row: row.reused_usd),
+    Column("custody.reused_cost", "reused_cost", "decimal", "US dollars", "the same as a number, rounded at the 18th "
+           "place", lambda row: row.reused_usd, True),
+    Column("custody.repriced_cost_usd", "repriced_cost_usd", "string", "US dollars", "`custody.cost_usd` by the last "
+           "`custody cost reprice` (`system_state/repriced_costs.jsonl`); null where there was none, or no price",
+           lambda row: row.repriced_usd),
+    Column("custody.repriced_cost", "repriced_cost", "decimal", "US dollars", "the same as a number, rounded at the "
+           "18th place", lambda row: row.repriced_usd, True),
+    Column("custody.repriced_reason", "repriced_reason", "string", "", "`cost.reason` by the same",
+           lambda row: row.repriced.get("reason")),
     Column("custody.cost_status", "cost_status", "string", "", "`cost.status`", lambda row: row.cost.get("status")),
     Column("custody.cost_reason", "cost_reason", "string", "", "`cost.reason`", lambda row: row.cost.get("reason")),
     Column("custody.cost_source", "cost_source", "string", "", "`cost.source.kind`", lambda row: row.cost_source),
@@ -201,7 +213,7 @@ CONTENT = (
 
 COLUMNS = (*OTEL, *CUSTODY)
 
-VERSION = 1
+VERSION = 2
 """Changes whenever a column is added, renamed or read otherwise."""
 
 

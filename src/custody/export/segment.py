@@ -7,6 +7,7 @@ all segments to find.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -78,13 +79,20 @@ class SegmentRows:
     loose: dict[str, list[tuple[str, Place]]] = field(default_factory=dict)
 
 
-def read(segments: Segments, name: str, skip: Skip, project: str, experiment: str, content: bool) -> SegmentRows:
-    """The rows of a segment, in order of its lines. Raises ArchiveDamaged, OSError."""
+def read(
+    segments: Segments, name: str, skip: Skip, project: str, experiment: str, content: bool,
+    costs: Mapping[str, Mapping[str, Any]],
+) -> SegmentRows:  # fmt: skip
+    """The rows of a segment, in order of its lines. Raises ArchiveDamaged, OSError.
+
+    ``costs``: by call, what it costs by the last repricing.
+    """
     found, scan = SegmentRows(), Fresh(segments, name, skip)
     waiting: dict[str, Exchange] = {}
     for head, line, place, fields in scan.lines():
         if head.kind == "call":
-            _settle(found, Row(fields, place, project, experiment), waiting, content)
+            row = Row(fields, place, project, experiment, repriced=costs.get(str(fields.get("id"))))
+            _settle(found, row, waiting, content)
         elif head.exchange:
             exchange = waiting.get(head.exchange)
             if exchange is None:

@@ -11,7 +11,8 @@ from custody.export.columns import Column, chosen
 from custody.export.segment import Made, SegmentRows
 from custody.export.values import Values
 from custody.journal.scan import Place
-from custody.journal.segments import Segments
+from custody.journal.segments import Segments, writer_of
+from custody.report import repriced
 from custody.report.by_segment import each
 from custody.sessions import manifest as manifests
 from custody.storage import Storage
@@ -56,7 +57,11 @@ class Export:
         loose: dict[str, list[tuple[str, Place]]] = {}
         asked = (stated.project, stated.experiment, self.content)
         part: SegmentRows
-        for part in each(storage, segment.read, *asked, engine=self.engine):
+        repricing = repriced.read(storage)
+        costs = repricing.by_writer() if repricing is not None else {}
+        for part in each(
+            storage, segment.read, *asked, engine=self.engine, own=lambda name: (costs.get(writer_of(name), {}),)
+        ):
             self.damaged += part.damaged
             for name, places in part.loose.items():
                 loose.setdefault(name, []).extend(places)

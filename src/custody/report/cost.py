@@ -1,6 +1,7 @@
-"""What a session cost: sums of its call lines, what they leave out, and what replay and caches saved.
+"""What a session paid: sums of its call lines, what they leave out, and what replay, reuse and caches saved.
 
-Everything comes from the call lines, as they were priced when the calls were made; no price table is asked.
+Everything comes from the call lines, as they were priced when the calls were made; no price table is asked. An
+answer that was reused from another session was paid for there: it is summed up apart (``Sum.reused``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ class Sum:
         unpriced: calls without a price, by reason.
         beyond: calls that cost more than is known, by reason.
         unbilled: calls for which nothing can be billed: refused by status, or of a kind that has no usage.
-        replays: how often an answer was given again, and what these would have cost.
+        in_doubt: sent besides ``calls``, without an answer on record: what they cost is unknown, also after they
+            were asked again.
+        replays: how often an answer was given again, and what these would have cost (``saved``). That a reused
+            answer was given the first time is not among them.
+        origins: how many answers were reused, by the session that paid for them.
+        reused: what these had cost there; None where there is none. They are in no other figure.
+        repriced: of ``calls``, those whose figure is a later one (``report/repriced.py``).
         cache_saved: what reading from the vendors' caches saved against the plain input rate, writes deducted.
     """
 
@@ -38,33 +45,52 @@ class Sum:
     unbilled: int = 0
     unpriced: Counter[str] = field(default_factory=Counter)
     beyond: Counter[str] = field(default_factory=Counter)
+    in_doubt: int = 0
     tokens: int = 0
+    repriced: int = 0
     replays: int = 0
     replays_unpriced: int = 0
     saved: Decimal = ZERO
     cache_saved: Decimal = ZERO
+    origins: Counter[str] = field(default_factory=Counter)
+    reused: Sum | None = None
 
     def add(self, line: Line, replays: int = 0) -> None:
-        """A call, and how often its answer was given again."""
+        """A call, and how often its answer was given, besides when it came."""
+        if (origin := origin_of(line)) is not None:
+            self.origins[origin] += 1
+            self.reused = self.reused or Sum()
+            self.reused._count(line, 0)
+            self._given_again(dollars(cost_of(line).get("cost_usd")), max(0, replays - 1))
+        else:
+            self._count(line, replays)
+
+    def _count(self, line: Line, replays: int) -> None:
         cost = cost_of(line)
         self.calls += 1
         self.tokens += _mapping(line.get("response_metadata")).get("tokens_used") or 0
+        self.repriced += "repriced" in line
         usd = dollars(cost.get("cost_usd"))
-        self.replays += replays
+        self._given_again(usd, replays)
         if usd is None:
             if unbilled(line):
                 self.unbilled += 1
             else:
                 self.unpriced[str(cost.get("reason") or "price_not_found")] += 1
-            self.replays_unpriced += replays
             return
         self.priced += 1
         self.usd = total([self.usd, usd])
-        self.saved = total([self.saved, times(usd, Decimal(replays))])
         self.cache_saved = total([self.cache_saved, cache_savings(cost)])
         if cost.get("status") == "lower_bound":
             self.beyond[str(cost.get("reason"))] += 1
         self.estimated += cost.get("status") == "estimated"
+
+    def _given_again(self, usd: Decimal | None, replays: int) -> None:
+        self.replays += replays
+        if usd is None:
+            self.replays_unpriced += replays
+        else:
+            self.saved = total([self.saved, times(usd, Decimal(replays))])
 
     def merge(self, other: Sum) -> None:
         """Add what was added to another one."""
@@ -72,18 +98,39 @@ class Sum:
             own = getattr(self, name)
             if isinstance(own, Counter):
                 own.update(value)
+            elif name == "reused":
+                if value is not None:
+                    self.reused = own or Sum()
+                    self.reused.merge(value)
             else:
                 setattr(self, name, total([own, value]) if isinstance(own, Decimal) else own + value)
 
     @property
     def known(self) -> Decimal | None:
         """What is known of the cost; None where no call that may cost something has a price."""
-        return self.usd if self.priced or not self.unpriced else None
+        return self.usd if self.priced or not (self.unpriced or self.in_doubt) else None
+
+    @property
+    def given_again(self) -> int:
+        """How many answers came from an archive: replayed from this session's own, or reused."""
+        return self.replays + self.origins.total()
 
     @property
     def known_saved(self) -> Decimal | None:
-        """What replay saved; None where none of what it gave again has a price."""
-        return self.saved if not self.replays or self.replays_unpriced < self.replays else None
+        """What these would have cost; None where none of them has a price."""
+        reused = self.reused or Sum()
+        priced = self.replays - self.replays_unpriced + reused.priced
+        return total([self.saved, reused.usd]) if priced or not self.given_again else None
+
+    @property
+    def complete(self) -> bool:
+        """The amount is the whole cost, to the last digit."""
+        return not (self.unpriced or self.beyond or self.estimated or self.in_doubt)
+
+    @property
+    def least(self) -> bool:
+        """The amount is a lower bound."""
+        return bool(self.unpriced or self.beyond or self.in_doubt)
 
     @property
     def sentence(self) -> str:
@@ -95,29 +142,43 @@ class Sum:
         if self.beyond:
             count = sum(self.beyond.values())
             left_out.append(f"{count} of {self.calls} calls cost more than is known: {named(self.beyond)}")
+        if self.in_doubt:
+            left_out.append(f"{self.in_doubt} more calls were sent and have no answer on record: their cost is unknown")
         if self.estimated:
             left_out.append(f"{self.estimated} of {self.calls} calls estimated")
-        if self.unpriced and not self.priced:
-            return f"unknown ({left_out[0]})"
-        how = "at least " if self.unpriced or self.beyond else "about " if self.estimated else ""
-        return f"{how}{shown(self.usd, least=bool(self.unpriced or self.beyond))}" + (
-            f" ({'; '.join(left_out)})" if left_out else ""
-        )
+        why = f" ({'; '.join(left_out)})" if left_out else ""
+        if self.known is None:
+            return f"unknown{why}"
+        how = "at least " if self.least else "about " if self.estimated else ""
+        return f"{how}{shown(self.usd, least=self.least)}{why}"
+
+    @property
+    def reuse(self) -> str:
+        """ "10 answers of session_x, which had cost $0.12 there", or "none"."""
+        if self.reused is None:
+            return "none"
+        whose = ", ".join(f"{count} answers of {name}" for name, count in sorted(self.origins.items()))
+        return f"{whose}, {_had_cost(self.reused)} there"
 
     def as_dict(self) -> dict[str, Any]:
         """Exact, as plain JSON."""
         return {
             "calls": self.calls,
             "cost_usd": None if self.known is None else plain(self.known),
-            "complete": not self.unpriced and not self.beyond and not self.estimated,
+            "complete": self.complete,
             "cost": self.sentence,
             "priced": self.priced,
             "unpriced": dict(sorted(self.unpriced.items())),
             "lower_bound": dict(sorted(self.beyond.items())),
             "estimated": self.estimated,
             "unbilled": self.unbilled,
+            "in_doubt": self.in_doubt,
             "tokens": self.tokens,
-            "replays": self.replays,
+            "repriced": self.repriced,
+            "reused": dict(sorted(self.origins.items())),
+            "reused_cost": None if self.reused is None else self.reused.sentence,
+            "reused_cost_usd": None if self.reused is None or self.reused.known is None else plain(self.reused.known),
+            "replays": self.given_again,
             "replays_unpriced": self.replays_unpriced,
             "saved_by_replay_usd": None if self.known_saved is None else plain(self.known_saved),
             "saved_by_vendor_caches_usd": plain(self.cache_saved),
@@ -159,6 +220,12 @@ def cost_of(line: Line) -> Mapping[str, Any]:
     evidence = str(_mapping(line.get("evidence")).get("cost_usd") or "")
     reason = evidence.removeprefix("unknown:") if usd is None else None
     return {"cost_usd": usd, "status": "unknown" if usd is None else "priced", "reason": reason}
+
+
+def origin_of(line: Line) -> str | None:
+    """The session that paid for a reused answer; None of a call that its own session made."""
+    origin = line.get("reused_from")
+    return str(_mapping(origin).get("session")) if origin else None
 
 
 def unbilled(line: Line) -> bool:
@@ -208,27 +275,43 @@ def named(counts: Mapping[str, int]) -> str:
 
 def methods(lines: list[Line], replays: Mapping[str, int]) -> str:
     """A sentence for a paper's methods section."""
-    whole = sums(lines, replays).get("", Sum())
-    tables = {table for line in lines if (table := price_table(line)) is not None}
-    return sentence_for_methods(whole, set(sums(lines, {}, "model")), set(sums(lines, {}, "day")), tables)
+    whole, own = sums(lines, replays).get("", Sum()), [line for line in lines if origin_of(line) is None]
+    tables = {table for line in own if (table := price_table(line)) is not None}
+    return sentence_for_methods(whole, set(sums(own, {}, "model")), set(sums(own, {}, "day")), tables)
 
 
-def sentence_for_methods(whole: Sum, models: Collection[str], days: Collection[str], tables: Collection[str]) -> str:
-    """The same from sums, the models that answered, the days, and the price tables."""
-    if not whole.calls:
-        return "No call was made."
-    first, last = min(days), max(days)
-    when = f"on {first}" if first == last else f"between {first} and {last}"
-    text = f"{whole.calls} calls were made to {', '.join(sorted(models))} {when} (UTC). "
-    by = f" by the vendors' list prices of the day ({'; '.join(sorted(tables))})" if tables else ""
-    if whole.known is None:
-        text += f"What they cost is {whole.sentence}."
+def sentence_for_methods(
+    whole: Sum, models: Collection[str], days: Collection[str], tables: Collection[str], anew: str | None = None
+) -> str:
+    """The same from sums, the models that answered, the days, and the price tables.
+
+    ``anew``: the day of the repricing whose figures these are.
+    """
+    if whole.calls:
+        first, last = min(days), max(days)
+        when = f"on {first}" if first == last else f"between {first} and {last}"
+        text = f"{whole.calls} calls were made to {', '.join(sorted(models))} {when} (UTC). "
     else:
-        text += f"They cost {whole.sentence}{by}."
+        text = "No call was made. " if not whole.in_doubt else "No call has an answer on record. "
+    by = f" by the vendors' list prices of the day ({'; '.join(sorted(tables))})" if tables else ""
+    by += f", as priced anew on {anew}" if anew else ""
+    if whole.known is None:
+        text += f"What they cost is {whole.sentence}. "
+    elif whole.calls:
+        text += f"They cost {whole.sentence}{by}. "
+    if whole.reused is not None:
+        more = "more answers were" if whole.calls else "answers were"
+        where = ", ".join(sorted(whole.origins))
+        text += f"{whole.reused.calls} {more} reused from {where}, {_had_cost(whole.reused)} there. "
     if whole.replays:
-        saved = "" if whole.known_saved is None else f", which saved {shown(whole.known_saved)}"
-        text += f" {whole.replays} answers were replayed from the archive{saved}."
-    return text
+        priced = whole.replays_unpriced < whole.replays
+        saved = f", which saved {shown(whole.saved)}" if priced else ""
+        text += f"{whole.replays} answers were replayed from the archive{saved}."
+    return text.rstrip()
+
+
+def _had_cost(there: Sum) -> str:
+    return f"which had {'cost ' if there.known is not None else 'a cost that is '}{there.sentence}"
 
 
 def price_table(line: Line) -> str | None:

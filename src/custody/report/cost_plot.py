@@ -38,9 +38,9 @@ def bars(groups: Mapping[str, Sum], title: str) -> str:
 
 
 def _amount(part: Sum) -> str:
-    if part.unpriced and not part.priced:
+    if part.known is None:
         return f"unknown, {part.calls} calls"
-    more = "at least " if part.unpriced or part.beyond else ""
+    more = "at least " if part.least else ""
     return f"{more}{shown(part.usd)}, {part.calls} calls"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from custody.cost import CostRecord, UserRates, price
 from custody.cost.money import ZERO, dollars, plain, times, total
 from custody.errors import UsageError
-from custody.report.cost import cost_of
+from custody.report.cost import cost_of, origin_of
 
 _ROUGH = Context(prec=28, rounding=ROUND_HALF_EVEN)
 _STEP = Decimal("0.000001")
@@ -45,11 +45,21 @@ def from_session(lines: Sequence[Mapping[str, Any]], calls: int | None, answered
     """From what the calls of a session cost: the cheap tenth, the mean, the dear tenth. Raises UsageError.
 
     ``calls``: of the run to come; as many as there were where None. ``answered``: those of the session that
-    replay would give again, were the run to continue it.
+    replay would give again, were the run to continue it. Answers that it reused were paid for by another session, and
+    are left out.
     """
+    reused = len(lines)
+    lines = [line for line in lines if origin_of(line) is None]
+    reused -= len(lines)
+    if reused and not lines:
+        raise UsageError(
+            f"all {reused} answers of this session were reused: estimate from the session that paid for them"
+        )
     costs = sorted(usd for line in lines if (usd := dollars(cost_of(line).get("cost_usd"))) is not None)
     if not costs:
-        raise UsageError("none of the session's calls has a price: custody cost says why")
+        raise UsageError(
+            "none of the session's calls has a price: custody cost says why, custody cost reprice looks again"
+        )
     number = Decimal(calls if calls is not None else len(costs))
     whole = total(costs)
     mean = _ROUGH.divide(whole, Decimal(len(costs)))
@@ -59,7 +69,7 @@ def from_session(lines: Sequence[Mapping[str, Any]], calls: int | None, answered
         _rough(costs[len(costs) // 10] * number),
         _rough(_ROUGH.multiply(mean, number)),
         _rough(costs[-1 - len(costs) // 10] * number),
-        f"{len(costs)} calls that were made",
+        f"{len(costs)} calls that were made" + (f", without {reused} reused answers" if reused else ""),
         len(lines) - len(costs),
         _rough(_ROUGH.multiply(mean, again)),
     )

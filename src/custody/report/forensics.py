@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from custody.record import FORENSIC_FIELDS, REASONS, RESPONSE_FIELDS
+from custody.report.cost import origin_of
 from custody.report.flags import Judgement, attempts_of, judge, part, text
 
 USAGE = ("input", "output", "cache_read", "cache_write", "reasoning")
@@ -66,6 +67,11 @@ class Row:
         return attempts_of(self.line)
 
     @property
+    def origin(self) -> str | None:
+        """The session that asked for a reused answer, and paid for it; None of a call that was made here."""
+        return origin_of(self.line)
+
+    @property
     def unknown(self) -> Counter[str]:
         """How many values are unknown, by reason."""
         return Counter(v.reason for v in (*self.values.values(), *self.usage.values()) if v.reason is not None)
@@ -76,6 +82,7 @@ class Row:
             **{name: line.get(name) for name in ("id", "started", "ended", "operation", "scope", "replicate")},
             **{name: line.get(name) for name in ("outcome", "ending", "status", "error", "streamed")},
             "source": line.get("source", "wire"),
+            "reused_from": line.get("reused_from"),
             "flags": self.judgement.flags,
             "unjudged": self.judgement.unjudged,
             "values": {name: value.as_dict() for name, value in self.values.items()},
@@ -140,6 +147,8 @@ class Group:
 
     Attributes:
         key: requested_model, actual_model, vendor; None where it is unknown.
+        reused: how many of the calls are answers of another session, by that session. They were answered by the same
+            model, and have no part in the attempts and in the usage, which are what was sent and used here.
         constant: by field, the values that its calls have, in order of appearance.
         usage: sums by class, over the calls that state it.
         unstated: by class, how many calls do not.
@@ -148,6 +157,7 @@ class Group:
     key: tuple[Any, Any, Any]
     calls: int = 0
     attempts: int = 0
+    reused: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
@@ -170,7 +180,6 @@ class Group:
 
     def add(self, row: Row) -> None:
         self.calls += 1
-        self.attempts += len(row.attempts)
         self.outcomes[text(row.line.get("outcome")) or "unreadable"] += 1
         self.flags.update(row.judgement.flags.keys())
         self.unknown.update(row.unknown)
@@ -178,6 +187,10 @@ class Group:
             seen = self.constant.setdefault(name, {})
             if (value := row.value(name)) is not None and len(seen) < self._MOST:
                 seen[value] = None
+        if row.origin is not None:
+            self.reused[row.origin] += 1
+            return
+        self.attempts += len(row.attempts)
         for name in USAGE:
             count = row.value(name)
             if isinstance(count, int) and not isinstance(count, bool):
@@ -190,6 +203,7 @@ class Group:
             **dict(zip(("requested_model", "actual_model", "vendor"), self.key, strict=True)),
             "calls": self.calls,
             "attempts": self.attempts,
+            "reused": dict(sorted(self.reused.items())),
             "outcomes": dict(sorted(self.outcomes.items())),
             "flags": dict(sorted(self.flags.items())),
             "values": {name: list(seen) for name, seen in self.constant.items()},

@@ -16,10 +16,11 @@ from custody.errors import CustodyError
 from custody.exchange import Chunk, ResponseHead, event_parser, is_event_stream, parse_json
 from custody.journal import lines, spill
 from custody.journal.archive import Archive, StoredCall
-from custody.report import pending, team
+from custody.report import pending, repriced, team
 from custody.report.cost import Sum
 from custody.report.forensics import flagged
 from custody.report.replays import found, replays
+from custody.report.unanswered import taken_in, unpaid_for
 from custody.sessions import behind, recovery
 from custody.sessions import manifest as manifests
 from custody.sessions.state import standing
@@ -166,10 +167,12 @@ class _Counts:
     """What ``status`` adds up over the call lines."""
 
     plans: pending.Count
-    reused: Counter[str] = field(default_factory=Counter)
+    repricing: repriced.Repricing | None
     outcomes: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
     cost: Sum = field(default_factory=Sum)
+    later: Sum = field(default_factory=Sum)
+    reconciled: list[list[str]] = field(default_factory=list)
     replays: Counter[str] = field(default_factory=Counter)
     origins: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
@@ -182,10 +185,14 @@ class _Counts:
         self.plans.add(line)
         self.outcomes[str(line["outcome"])] += 1
         self.models[line["model_forensics"]["actual_model"] or "(unknown)"] += 1
+        replayed = self.replays[str(line["id"])]
+        self.cost.add(line, replayed)
+        if self.repricing is not None:
+            self.later.add(self.repricing.line(line), replayed)
         if line.get("reused_from"):  # paid for elsewhere
-            self.reused[str(line["reused_from"]["session"])] += 1
             return line
-        self.cost.add(line, self.replays[str(line["id"])])
+        if names := taken_in(line):
+            self.reconciled.append(names)
         if line.get("origin"):
             self.origins[str(line["origin"])] += 1
         self.attempts += len(line["attempts"])
@@ -234,9 +241,11 @@ class StoredSession:
 
     def status(self) -> dict[str, Any]:
         """Where the session stands: counts, calls in doubt, tokens, damage."""
-        seen = _Counts(pending.Count(self.storage), replays=self.replays())
+        seen = _Counts(pending.Count(self.storage), repriced.read(self.storage), replays=self.replays())
         flags = flagged(seen.counted(call.fields) for call in self._in_order())  # one at a time: many
         doubts = recovery.doubts(self.archive)
+        unpaid = unpaid_for({doubt["call_id"]: doubt for doubt in doubts}, seen.reconciled)
+        seen.cost.in_doubt = seen.later.in_doubt = len(unpaid)
         events = self._events()
         state = standing(self.storage).state
         return {
@@ -247,7 +256,8 @@ class StoredSession:
             "state": state,
             "created": self.manifest.created,
             "calls": len(self.archive.calls),
-            "reused": dict(sorted(seen.reused.items())),
+            "reused": dict(sorted(seen.cost.origins.items())),
+            "reused_cost": None if seen.cost.reused is None else seen.cost.reused.sentence,
             "answers": self.archive.answers(),
             "outcomes": dict(sorted(seen.outcomes.items())),
             "attempts": seen.attempts,
@@ -255,12 +265,14 @@ class StoredSession:
             "resumed": events["session_resume"],
             "workers": team.rows(self.storage, self.archive.notes),
             "in_doubt": doubts if state != "running" else [],
+            "in_doubt_cost_unknown": len(unpaid),
             "in_flight": len(doubts) if state == "running" else 0,
             "plans": [plan.as_dict() for plan in seen.plans.made(doubts if state != "running" else ())],
             "tokens_used": seen.tokens,
             "calls_without_usage": seen.without_usage,
             "cost_usd": None if seen.cost.known is None else plain(seen.cost.known),
             "cost": seen.cost.sentence,
+            "repriced": None if seen.repricing is None else seen.repricing.told(seen.later),
             "saved_by_replay_usd": None if seen.cost.known_saved is None else plain(seen.cost.known_saved),
             "cost_unknown": dict(sorted(seen.cost.unpriced.items())),
             "flagged": flags,

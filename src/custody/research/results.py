@@ -37,7 +37,7 @@ class Results:
 
     ``name`` is a file's name, with ``/`` for folders; without a suffix it gets ``.json``, or ``.txt`` for text. An item
     of a plan names its file by its labels. ``value``: text, bytes, a table with ``to_csv``, rows (dicts) for a name
-    that ends with ``.csv``, else anything that can be written as JSON.
+    that ends with ``.csv`` (no rows: an empty file), else anything that can be written as JSON.
 
     Raises UsageError for names and values that cannot be written.
     """
@@ -93,8 +93,10 @@ def _csv(name: str, value: Any) -> str:
     if hasattr(value, "to_csv"):
         return str(value.to_csv(index=False))
     rows = [_plain(row, name) for row in value] if isinstance(value, (list, tuple)) else None
-    if not rows or not all(isinstance(row, dict) for row in rows):
+    if rows is None or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"the result {name} is made of rows, each a dict, or of a table with to_csv")
+    if not rows:  # a table without a row is a result, too; what its columns are, nothing says
+        return ""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
