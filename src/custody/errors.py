@@ -21,6 +21,7 @@
     │   ├── BudgetUnpriced          a budget in dollars is set, and the call has no price
     │   └── NotYet                  inside custody only: calls under way may leave enough
     ├── StorageError                exit 1: the storage refused
+    │   ├── StorageNotFound         nothing is there, and it was not to be made
     │   ├── ArchiveUnavailable      no further paid call until the archive works
     │   └── AnswerNotArchived       the vendor answered, nothing could keep it; carries the answer
     ├── EngineFailed                exit 1: a cluster could not do its work
@@ -132,6 +133,13 @@ class StorageError(CustodyError):
     """The storage refused to read or write."""
 
     exit_code = 1
+
+
+class StorageNotFound(StorageError, FileNotFoundError):
+    """Nothing is at the URL, and it was not to be made. Where custody only looks, that is an answer.
+
+    Any other error of a storage is none: a server that is silent may hold calls that would be paid again.
+    """
 
 
 class ArchiveUnavailable(StorageError):

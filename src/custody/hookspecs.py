@@ -237,9 +237,12 @@ class StorageSpec:
     def open_storage(self, url: str, create: bool) -> Storage | None:
         """Open the storage of a session.
 
-        When: when a session is opened, to write or to read.
-        Parameters: ``url``: a path, or ``scheme://...``; ``create``: False where it must exist.
-        Results: ask; the first that knows the scheme. An error surfaces if nobody opens it.
+        When: when a session is opened, to write or to read; for folders above and below it, too: the root, a
+        project, an experiment.
+        Parameters: ``url``: a path, or ``scheme://...``; ``create``: False where nothing is to be made: raise
+        ``StorageNotFound`` where nothing is there, or give a storage that lists nothing.
+        Results: ask; the first that knows the scheme, first those with ``tryfirst``, last those with ``trylast``.
+        Two of one rank that know it are refused. An error surfaces; over a path, only if nobody opens it.
         Restrictions: passes ``custody.testing.StorageContract``.
         """
 

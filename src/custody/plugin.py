@@ -14,7 +14,14 @@ from __future__ import annotations
 
 from custody.codecs import Codec
 from custody.doubt import Doubt, Found, Questions, Told
-from custody.errors import BacklogElsewhere, CustodyError, SeveralWritersRefused, StorageError, UsageError
+from custody.errors import (
+    BacklogElsewhere,
+    CustodyError,
+    SeveralWritersRefused,
+    StorageError,
+    StorageNotFound,
+    UsageError,
+)
 from custody.exchange import (
     Chunk,
     Claim,
@@ -100,6 +107,7 @@ __all__ = [
     "SharedLog",
     "Storage",
     "StorageError",
+    "StorageNotFound",
     "StreamEnd",
     "Streaming",
     "Terminal",

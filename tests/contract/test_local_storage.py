@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import textwrap
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from custody.storage import local
 from custody.storage.local import LocalStorage
 from custody.testing import StorageContract
 
@@ -22,6 +25,15 @@ class TestLocalStorage(StorageContract):
     @pytest.fixture
     def reopen(self, tmp_path: Path) -> Callable[[], LocalStorage]:
         return lambda: LocalStorage(tmp_path / "session", create=False)
+
+    @pytest.fixture
+    def outage(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+        def fail(fd: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        return lambda: monkeypatch.setattr(local, "_sync", fail)
+
+    listing_seconds = 60.0  # until there are more than a thousand, however slow the disk
 
 
 HOLDER = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +20,8 @@ FILE = Path(__file__).parents[2] / "examples" / "sqlite_storage.py"
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sqlite_storage", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    sys.path.append(str(FILE.parent))
+    return importlib.import_module(FILE.stem)
 
 
 class TestSqlite(StorageContract):
@@ -40,6 +36,16 @@ class TestSqlite(StorageContract):
     @pytest.fixture
     def reopen(self, open_it: Any) -> Callable[[], Storage]:
         return lambda: open_it(False)
+
+    @pytest.fixture
+    def opener(self, example: ModuleType) -> Any:
+        return example.SqlitePlugin().open_storage
+
+    @pytest.fixture
+    def outage(self, storage: Any) -> Callable[[], None]:
+        return lambda: storage._database.close()  # type: ignore[no-any-return]
+
+    listing_seconds = 60.0  # until there are more than a thousand, however slow the disk
 
     def test_it_says_what_it_can_do(self, storage: Storage) -> None:
         assert isinstance(storage, Capable) and isinstance(storage, Clocked)

@@ -89,7 +89,9 @@ def test_the_tutorials_tests_pass(package: Path, test: str) -> None:
         package, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=.", test
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert re.search(r"^\d\d passed in", ran.stdout, flags=re.MULTILINE), f"none may be skipped: {ran.stdout}"
+    # What is in memory has no second process, no clock and no outage; a vendor's contract skips nothing.
+    skipped = r", 11 skipped" if test == "tests/test_memory.py" else ""
+    assert re.search(rf"^\d\d passed{skipped} in", ran.stdout, flags=re.MULTILINE), f"skipped: {ran.stdout}"
 
 
 def test_a_contract_that_fails_says_why(package: Path) -> None:

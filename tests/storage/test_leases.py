@@ -480,7 +480,15 @@ def test_a_failing_heart_goes_on_and_says_so_once(
 # -- real processes ------------------------------------------------------------------------------------
 
 
+def open_shared(url: str, create: bool) -> SharedLocalStorage:
+    return SharedLocalStorage(Path(url), "three", create=create)
+
+
 class TestSharedLocalStorage(StorageContract):
+    @pytest.fixture
+    def opener(self) -> Callable[..., SharedLocalStorage]:
+        return open_shared
+
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[SharedLocalStorage]:
         storage = SharedLocalStorage(tmp_path / "session", "one")

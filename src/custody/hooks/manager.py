@@ -23,6 +23,7 @@ from custody.errors import CustodyError, PluginError
 from custody.exchange import Claim, Exchange, Replay, RequestHead
 from custody.hooks import patterns
 from custody.hooks.discovery import HOOKS, Found, discover, in_one_line
+from custody.hooks.opening import Opening
 from custody.hooks.results import CHECKS, WrongResult
 from custody.hookspecs import PROJECT, SPECS, Record
 from custody.identity import Identity
@@ -91,6 +92,7 @@ class PluginManager:
         self._pm = _Registry(PROJECT)
         self._logged: set[tuple[str, str]] = set()
         self._implementations: dict[tuple[str, str | None], list[tuple[str, Function]]] = {}
+        self._opening = Opening(self._rank, lambda plugin, error: self._failed(plugin, "open_storage", error))
         self._trace = bool(os.environ.get("CUSTODY_TRACE_PLUGINS"))
         for spec in SPECS:
             self._pm.add_hookspecs(spec)
@@ -179,17 +181,9 @@ class PluginManager:
         self._notify("resumed", (session, report))
 
     def open_storage(self, url: str, *, create: bool) -> Storage:
-        """Raises PluginError where no plugin knows the URL's scheme, else the plugin's own error."""
-        # A server that does not answer is no defect of the plugin's, and nothing goes on without it.
-        refusals = (CustodyError, OSError)
-        try:
-            storage: Storage | None = self._ask("open_storage", (url, create), refusals=refusals)
-        except WrongResult as error:
-            raise PluginError(f"{url} cannot be opened: {error}") from None
-        if storage is None:
-            scheme = url.partition("://")[0] if "://" in url else "local paths"
-            raise PluginError(f"{url}: no plugin opens {scheme}; see 'custody plugins'")
-        return storage
+        """Raises PluginError where no plugin can, or several do; else the plugin's own CustodyError or OSError."""
+        order = self._implementations.get(("open_storage", None))
+        return self._opening.open(order if order is not None else self._ordered("open_storage"), url, create)
 
     def redaction_patterns(self) -> list[tuple[str, str]]:
         """Raises PluginError where a plugin cannot say what it wants masked: the secret would be written."""
@@ -287,6 +281,11 @@ class PluginManager:
             order = [(plugin, self._shown(plugin, hook, function)) for plugin, function in order]
         self._implementations[hook, last] = order
         return order
+
+    def _rank(self, plugin: str) -> int:
+        """Whether its storages are asked for before (0), with (1) or after (2) those of others."""
+        impls = self._pm.hook.open_storage.get_hookimpls()
+        return next(0 if i.tryfirst else 2 if i.trylast else 1 for i in impls if i.plugin_name == plugin)
 
     def _shown(self, plugin: str, hook: str, function: Function) -> Function:
         def shown(given: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from custody.errors import BacklogElsewhere, StorageError
+from custody.errors import BacklogElsewhere, StorageError, StorageNotFound
 from custody.storage import Behind, Storage
 from custody.storage.folders import Folder, RemoteFolder, at
 
@@ -14,7 +14,10 @@ def catch_up(place: Folder) -> None:
     Raises StorageError, and OSError where the storage cannot be opened."""
     if not isinstance(place, RemoteFolder):
         return
-    storage = at(place)
+    try:
+        storage = at(place)
+    except StorageNotFound:
+        return
     if not isinstance(storage, Behind):
         return
     try:

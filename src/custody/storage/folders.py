@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -31,16 +32,17 @@ class RemoteFolder:
         parts = [part for part in rest.split("/") if part]
         if not separator or not scheme or any(part in (".", "..") for part in parts):
             raise UsageError(f"{url} is no URL of a storage: write it as s3://bucket/folder")
-        self._scheme, self._parts = scheme, tuple(parts)
+        # A third slash begins an absolute path: sqlite:///data/study.db is on this machine, and data is no host.
+        self._head, self._parts = f"{scheme}:///" if rest.startswith("/") else f"{scheme}://", tuple(parts)
 
     @classmethod
-    def _of(cls, scheme: str, parts: Sequence[str]) -> RemoteFolder:
+    def _of(cls, head: str, parts: Sequence[str]) -> RemoteFolder:
         made = cls.__new__(cls)
-        made._scheme, made._parts = scheme, tuple(parts)
+        made._head, made._parts = head, tuple(parts)
         return made
 
     def __str__(self) -> str:
-        return f"{self._scheme}://{'/'.join(self._parts)}"
+        return f"{self._head}{'/'.join(self._parts)}"
 
     def __repr__(self) -> str:
         return f"RemoteFolder({str(self)!r})"
@@ -58,7 +60,7 @@ class RemoteFolder:
         return hash(str(self))
 
     def __truediv__(self, name: str) -> RemoteFolder:
-        return self._of(self._scheme, (*self._parts, *(part for part in name.split("/") if part)))
+        return self._of(self._head, (*self._parts, *(part for part in name.split("/") if part)))
 
     @property
     def name(self) -> str:
@@ -66,23 +68,26 @@ class RemoteFolder:
 
     @property
     def parent(self) -> RemoteFolder:
-        return self._of(self._scheme, self._parts[:-1])
+        return self._of(self._head, self._parts[:-1])
 
     @property
     def parents(self) -> Sequence[RemoteFolder]:
         """The nearest first; the last one is the bucket."""
-        return [self._of(self._scheme, self._parts[:end]) for end in range(len(self._parts) - 1, 0, -1)]
+        return [self._of(self._head, self._parts[:end]) for end in range(len(self._parts) - 1, 0, -1)]
 
     def resolve(self) -> RemoteFolder:
         return self
 
     def is_file(self) -> bool:
         """Whether there is an object of this name. Raises OSError."""
-        return self.name != "" and any(e.name == self.name for e in _looking(self.parent).list(self.name))
+        above = _looking(self.parent) if self.name else None
+        return above is not None and any(entry.name == self.name for entry in above.list(self.name))
 
     def is_dir(self) -> bool:
         """Whether there is anything below. Raises OSError."""
         storage = _looking(self)
+        if storage is None:
+            return False
         below = storage.folders() if isinstance(storage, Foldered) else storage.list()
         return next(iter(below), None) is not None
 
@@ -91,7 +96,8 @@ class RemoteFolder:
 
     def iterdir(self) -> Iterator[RemoteFolder]:
         """What lies in it: folders, where the storage can tell them without listing all that is in them."""
-        return (self / name for name in _names(_looking(self)))
+        storage = _looking(self)
+        return (self / name for name in (_names(storage) if storage is not None else ()))
 
     def glob(self, pattern: str) -> Iterator[RemoteFolder]:
         """By parts with ``*`` within one, as ``projects/*/experiments/*``; a part without one is taken as there."""
@@ -105,7 +111,10 @@ class RemoteFolder:
 
     def read_bytes(self) -> bytes:
         """Raises FileNotFoundError."""
-        return _looking(self.parent).read(self.name)
+        above = _looking(self.parent)
+        if above is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return above.read(self.name)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Raises FileNotFoundError, UnicodeDecodeError."""
@@ -140,7 +149,8 @@ def local(place: str | os.PathLike[str], what: str) -> Path:
 
 
 def at(place: Folder, *, create: bool = False) -> Storage:
-    """The storage of a folder. Raises UsageError, PluginError, StorageError, OSError."""
+    """The storage of a folder. Raises UsageError, PluginError, StorageError, OSError; FileNotFoundError where a plugin
+    says that nothing is there."""
     if isinstance(place, Path):
         return LocalStorage(place, create=create)
     if opener is None:
@@ -148,10 +158,14 @@ def at(place: Folder, *, create: bool = False) -> Storage:
     return opener(str(place), create)
 
 
-def _looking(place: RemoteFolder) -> Storage:
+def _looking(place: RemoteFolder) -> Storage | None:
+    """None where nothing is: there may be something when it is asked again."""
     found = _opened.get(str(place))
     if found is None:
-        found = _opened[str(place)] = at(place)
+        try:
+            found = _opened[str(place)] = at(place)
+        except FileNotFoundError:
+            return None
     return found
 
 

@@ -32,7 +32,10 @@ _HOME = {
 
 # Only a running pytest rewrites assertions, and there pytest is imported already.
 if "pytest" in sys.modules:
-    sys.modules["pytest"].register_assert_rewrite("custody.testing.sharing_contract", *sorted(set(_HOME.values())))
+    sys.modules["pytest"].register_assert_rewrite(
+        *(f"custody.testing.{part}_contract" for part in ("log", "place", "process", "sharing")),
+        *sorted(set(_HOME.values())),
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
-
 import pytest
 
 from custody.storage import Entry, Storage
 from custody.storage.heartbeats import WORKERS
-
-THREADS = 16
-
-CAPABILITIES = ("shared_log", "lock", "shared_lock", "claim", "reopen")
+from custody.testing.contract_base import THREADS, Contract, at_once
 
 
-class SharingContract:
+class SharingContract(Contract):
     """The part of ``StorageContract`` that is about sharing; inherit that one."""
-
-    not_applicable: ClassVar[Mapping[str, str]] = {}
-
-    def _needs(self, *capabilities: str) -> None:
-        for name in capabilities:
-            if name in self.not_applicable:
-                pytest.skip(f"{name}: {self.not_applicable[name]}")
 
     # -- shared logs --------------------------------------------------------------------------------
 
@@ -128,15 +113,3 @@ class SharingContract:
         # One file that all claims share is no trace of a claim, nor is what says that their holder is alive.
         left = [e for e in storage.list() if e not in before and not e.name.startswith(f"{WORKERS}/")]
         assert left in ([], [Entry("claims.lock", 0)]), f"1000 claims left {len(left)} objects"
-
-
-def at_once(work: Callable[[int], Any]) -> list[Any]:
-    """The results of ``THREADS`` threads that start together, by thread."""
-    barrier = threading.Barrier(THREADS)
-
-    def run(number: int) -> Any:
-        barrier.wait(timeout=30)
-        return work(number)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(run, range(THREADS)))

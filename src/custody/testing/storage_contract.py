@@ -18,28 +18,18 @@ import pytest
 
 from custody.errors import StorageError
 from custody.storage import Compacting, Entry, Storage, Streaming
-from custody.testing.sharing_contract import CAPABILITIES, THREADS, SharingContract, at_once
+from custody.testing.contract_base import CAPABILITIES, THREADS, at_once
+from custody.testing.log_contract import LogContract
+from custody.testing.place_contract import PlaceContract
+from custody.testing.process_contract import ProcessContract
+from custody.testing.sharing_contract import SharingContract
 
 OUTSIDE = ("../outside", "/outside", "a/../../outside", "..", ".", "", "a//b", "a/./b", "a/")
 
 
-class StorageContract(SharingContract):
-    """Inherit, override ``storage``, and ``reopen`` where the bytes outlive the object.
-
-    Attributes:
-        not_applicable: what this storage does not have (one of ``CAPABILITIES``), each with the reason;
-            its tests are skipped with it.
-    """
-
-    @pytest.fixture
-    def storage(self) -> Storage:
-        """A fresh, empty storage."""
-        raise NotImplementedError("override the fixture 'storage': a fresh, empty Storage")
-
-    @pytest.fixture
-    def reopen(self) -> Callable[[], Storage] | None:
-        """Opens the bytes of ``storage`` once more, as another object."""
-        return None
+class StorageContract(SharingContract, LogContract, PlaceContract, ProcessContract):
+    """Inherit, override ``storage``, and ``reopen`` where the bytes outlive the object; ``opener`` for a plugin that is
+    not installed. What can be said besides is in ``contract_base.Contract``."""
 
     # -- what it is ---------------------------------------------------------------------------------
 
@@ -316,9 +306,3 @@ class StorageContract(SharingContract):
         for log in (mine, theirs, mine, theirs):
             log.append(lambda last: [b"%d\n" % (int(last or b"0") + 1)])
         assert storage.read("events.jsonl") == b"1\n2\n3\n4\n"
-
-    def _again(self, reopen: Callable[[], Storage] | None) -> Storage:
-        self._needs("reopen")
-        if reopen is None:
-            pytest.fail("override the fixture 'reopen', or say in not_applicable['reopen'] why this cannot be")
-        return reopen()

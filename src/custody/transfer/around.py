@@ -36,7 +36,10 @@ def _bound(storage: Storage) -> Iterator[str]:
 
 def others(wanted: dict[str, bytes], target: Place) -> list[str]:
     """Which of these frozen files are other ones in the target's experiment."""
-    experiment = at(target.path.parents[1])
+    try:
+        experiment = at(target.path.parents[1])
+    except FileNotFoundError:
+        return []
     different = []
     for name, content in wanted.items():
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from custody import layout
-from custody.errors import StorageError, UsageError
+from custody.errors import StorageError, StorageNotFound, UsageError
 from custody.report.verify import verify
 from custody.sessions import behind, process
 from custody.sessions import manifest as manifests
@@ -77,9 +77,10 @@ def copy(source: Place, root: Folder, *, what: str = "copied", processes: int = 
     path, frozen = places.target_of(source.path, root), around.frozen(source)
     with contextlib.ExitStack() as stack:
         try:
-            looked = places.seen(path)
-            places.refuse_if_same(source, looked)  # before it is held, which it would be already
-            _refuse_frozen(source, looked, frozen)
+            with contextlib.suppress(StorageNotFound):
+                looked = places.seen(path)
+                places.refuse_if_same(source, looked)  # before it is held, which it would be already
+                _refuse_frozen(source, looked, frozen)
             target = stack.enter_context(places.held(path, f"{what} to it", must=True))
         except NotADirectoryError as error:
             raise UsageError(f"{root}: a file is where a folder should be") from error

@@ -11,7 +11,15 @@ from functools import partial
 from typing import Any, Literal
 
 from custody import layout
-from custody.errors import ArchiveDamaged, CustodyError, SessionBusy, SessionNotFound, StorageError, UsageError
+from custody.errors import (
+    ArchiveDamaged,
+    CustodyError,
+    SessionBusy,
+    SessionNotFound,
+    StorageError,
+    StorageNotFound,
+    UsageError,
+)
 from custody.integrity import chronolog
 from custody.report.verify import verify
 from custody.sessions import behind
@@ -157,12 +165,16 @@ def verified(source: Place, target: Folder, processes: int) -> Verified:
 
     Raises UsageError where they are not the same or are one and the same; ArchiveDamaged where the copy is not sound.
     """
-    copy = places.seen(target)
+    none = f"no copy at {target}, or none that came to its end: custody copy {source.path.name} --to ..."
+    try:
+        copy = places.seen(target)
+    except StorageNotFound:
+        raise UsageError(none) from None
     places.refuse_if_same(source, copy)
     for place in (source, copy):
         behind.refuse(place.storage)
     if is_unfinished(copy.storage) or not any(e.name == layout.MANIFEST for e in copy.storage.list(layout.MANIFEST)):
-        raise UsageError(f"no copy at {target}, or none that came to its end: custody copy {source.path.name} --to ...")
+        raise UsageError(none)
     if is_alive(copy.storage):  # it goes on there, or is just being pruned against this one
         raise UsageError(f"its copy at {target} is open in another process")
     files = equivalent.compare(source.storage, copy.storage)

@@ -113,7 +113,8 @@ class BehindStorage(LeasedStorage):
         opened = self._now(writes=True)
         if opened is None:
             return super().create_log(name)
-        if self._checked(name) in opened.stored and not opened.part.marked("removed", name):
+        stored = self._checked(name) in opened.stored and not opened.part.marked("removed", name)
+        if stored or opened.part.has(name):  # else an object would be marked, and uploaded, as a log
             raise FileExistsError(f"{self.url}/{name} exists already")
         opened.part.begin_log(name, Begun(0, shared=False))
         return opened.part.files.create_log(name)
@@ -172,6 +173,7 @@ class BehindStorage(LeasedStorage):
         if opened is None:
             return super().put(name, data)
         opened.part.unmark("removed", self._checked(name))
+        opened.part.unmark("logs", name)  # a closed log that is replaced is an object from then on
         opened.part.files.put(name, data)
         return None
 

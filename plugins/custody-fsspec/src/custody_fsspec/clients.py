@@ -22,7 +22,8 @@ def objects_of(url: str, settings: Settings) -> Objects | None:
         raise UsageError(f"{scheme}://{parts.netloc}{parts.path}: a storage's URL has neither '?' nor '#'")
     if any(part in (".", "..") for part in rest.split("/")) or not rest.strip("/"):
         raise UsageError(f"{url}: this is not the URL of a folder")
-    url = f"{scheme}://{rest.rstrip('/')}"
+    bucket = scheme in OBSTORE or scheme == "memory"  # then a third slash is none of an absolute path
+    url = f"{scheme}://{rest.strip('/') if bucket else rest.rstrip('/')}"
     if (
         scheme in OBSTORE
         and settings.client != "fsspec"

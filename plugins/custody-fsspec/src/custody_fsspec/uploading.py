@@ -54,6 +54,11 @@ class Uploading:
     def round(self) -> bool:
         """Store what there is at this moment; whether there was anything. Raises OSError, StorageError."""
         part = self._part
+        for name in part.all_marked("removed"):
+            if part.has(name):  # a log that was made anew: nothing of the old one is to stand before it
+                self._remove(name)
+                self._removed.discard(name)
+                part.unmark("removed", name)
         removed = part.all_marked("removed") - self._removed
         wanted = part.all_marked("compact")
         others = self._changed(archive=False)
@@ -69,7 +74,8 @@ class Uploading:
         for each in others:
             self._put(each)
         for name in removed:
-            self._remove(name)
+            if not part.has(name):  # else made anew meanwhile: the next round
+                self._remove(name)
         for name in wanted:
             self._compact(name)
         return bool(own or beside or shared or others or removed or wanted)
@@ -196,7 +202,7 @@ class Uploading:
         self._stored[one.name] = one.stamp
 
     def _remove(self, name: str) -> None:
-        if self._part.has(name):  # made anew meanwhile
+        if name in self._removed:
             return
         self._objects.delete([name, *(each.key for each in self._objects.list(name + FOLDER))])  # seals, too
         self._removed.add(name)
