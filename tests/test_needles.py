@@ -19,6 +19,11 @@ def test_a_probe_says_what_in_says(wanted: list[bytes], data: bytes) -> None:
     assert needles.probe(wanted)(data) is any(needle in data for needle in wanted)
 
 
+@given(st.lists(SMALL.filter(bool), max_size=6), st.lists(SMALL.filter(bool), max_size=6), TEXT)
+def test_those_that_change_are_found_too(wanted: list[bytes], changing: list[bytes], data: bytes) -> None:
+    assert needles.probe(wanted, changing)(data) is any(needle in data for needle in (*wanted, *changing))
+
+
 @given(st.binary(min_size=8, max_size=20), st.integers(0, 40), st.integers(0, 3000))
 def test_a_needle_is_found_wherever_it_is_and_however_common_its_bytes_are(
     needle: bytes, before: int, after: int
@@ -71,3 +76,22 @@ def test_words_that_only_look_like_the_beginning_of_a_key_are_left_alone() -> No
     text = b"risk-adjusted desk-research gsk_ hf_hub AKIA ya29. Bearer of news " * 50
     assert Redactor().scrub(text) == text
     assert re.search(rb"sk-", text)
+
+
+PLAIN = st.text("aQz09_-.~", min_size=8, max_size=20)
+COOKIES = st.lists(PLAIN | st.text("a=%;\" \\\u00e4Q0", min_size=8, max_size=20),
+                   min_size=1, max_size=4)  # fmt: skip
+
+
+@given(st.lists(COOKIES, min_size=1, max_size=4), st.data())
+def test_cookies_that_change_with_every_answer_are_masked_in_all_their_forms(
+    each: list[list[str]], data: st.DataObject
+) -> None:
+    redactor = Redactor()
+    redactor.learn(["My-Secret-Value-2024"])
+    for cookies in each:
+        redactor.learn_request((("cookie", "; ".join(f"name={value}" for value in cookies)),), "https://x/")
+    parts = data.draw(st.lists(st.sampled_from(redactor._literals) | st.binary(max_size=8), max_size=8))
+    for answer in (False, True):
+        line = b"".join(parts)
+        assert redactor.scrub(line, answer=answer) == plainly(redactor, line, answer=answer)

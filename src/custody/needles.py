@@ -17,24 +17,44 @@ _MANY = 1024  # bytes of text for each time that the byte may occur in vain
 Probe = Callable[[bytes], bool]
 
 
-def probe(needles: Iterable[bytes]) -> Probe:
-    """A function that says whether any of ``needles`` is in its argument."""
-    return _probe(frozenset(needles))
+Placed = tuple[tuple[bytes, int], ...]
+"""Strings, and where in each the byte stands at which they are looked for."""
+
+
+def probe(needles: Iterable[bytes], changing: Iterable[bytes] = ()) -> Probe:
+    """A function that says whether any of ``needles`` or ``changing`` is in its argument.
+
+    The best bytes for ``needles`` are remembered. Those that change with every answer (a bot manager's cookie) join
+    them where they can: to choose for all anew took half of what a recorded call costs.
+    """
+    plain, chosen = _chosen(frozenset(needles))
+    groups = dict(chosen)
+    others: list[bytes] = []
+    for needle in changing:
+        anchor = next((byte for byte in (*groups, *_RARE) if byte in needle), None)
+        if anchor is None:
+            others.append(needle)
+        else:
+            groups[anchor] = (*groups.get(anchor, ()), (needle, needle.index(anchor)))
+    return _looking((*plain, *others), tuple(groups.items()))
 
 
 @functools.lru_cache(maxsize=32)  # each start of a session asks for the same
-def _probe(needles: frozenset[bytes]) -> Probe:
+def _chosen(needles: frozenset[bytes]) -> tuple[tuple[bytes, ...], tuple[tuple[int, Placed], ...]]:
     left = set(needles)
     plain = tuple(sorted(needle for needle in left if not any(byte in _RARE for byte in needle)))
     left.difference_update(plain)
-    groups: list[tuple[int, tuple[tuple[bytes, int], ...]]] = []
+    groups: list[tuple[int, Placed]] = []
     while left:
         # The byte that most of them have, the rarer one of two.
         anchor = max(_RARE, key=lambda byte: (sum(byte in needle for needle in left), -_RARE.index(byte)))
         shared = sorted(needle for needle in left if anchor in needle)
         groups.append((anchor, tuple((needle, needle.index(anchor)) for needle in shared)))
         left.difference_update(shared)
+    return plain, tuple(groups)
 
+
+def _looking(plain: tuple[bytes, ...], groups: tuple[tuple[int, Placed], ...]) -> Probe:
     def found(data: bytes) -> bool:
         find = data.find  # ``in`` asks first whether a needle is a number, and makes an exception of it
         for needle in plain:

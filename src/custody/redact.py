@@ -105,9 +105,9 @@ class Redactor:
         self._patterns = [(literal, re.compile(pattern, re.DOTALL)) for literal, pattern in _PATTERNS]
         self._literals: tuple[bytes, ...] = ()
         self._wanted_of_answers = tuple(literal for literal, _ in extra)
-        self._look()
         self._kept: dict[str, _Forms] = {}
         self._passing: dict[str, _Forms] = {}  # the latest last
+        self._look()
         self._by_header: dict[str, list[list[str]]] = {}
         self._examined: set[tuple[str, str]] = set()  # headers whose values are known or harmless
         self._lock = threading.RLock()
@@ -134,9 +134,15 @@ class Redactor:
 
     def _look(self) -> None:
         """Make the fast looks at whole lines anew: they overlook nothing that ``scrub`` would mask."""
-        in_answers = (*self._literals, *self._wanted_of_answers)
-        self._in_answer = needles.probe(in_answers)
-        self._in_line = needles.probe((*in_answers, *_OTHER_PREFIXES))
+        kept = {form for forms in self._kept.values() for form in forms}
+        # A value that is written in one way only stands in every form of a longer one that holds it.
+        plain = [value for value, forms in self._passing.items() if len(forms) == 1 and _UNRESERVED(value)]
+        passing = {form for value, forms in self._passing.items()
+                   if not any(each in value and each is not value for each in plain)
+                   for form in forms if form not in kept}  # fmt: skip
+        in_answers = (*kept, *self._wanted_of_answers)
+        self._in_answer = needles.probe(in_answers, passing)
+        self._in_line = needles.probe((*in_answers, *_OTHER_PREFIXES), passing)
 
     def _all_forms(self) -> tuple[bytes, ...]:
         forms = {form for each in (*self._kept.values(), *self._passing.values()) for form in each}
@@ -368,8 +374,13 @@ def _basic(value: str) -> list[str]:
         return []
 
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch  # RFC 3986: neither a URL nor JSON writes it in another way
+
+
 def _forms(value: str) -> _Forms:
     """How a value is written in an URL, in JSON, and in JSON within JSON (a body within a line)."""
+    if len(value) >= 8 and _UNRESERVED(value):
+        return (value.encode(),)
     forms = {value, quote(value, safe=""), quote(value), quote_plus(value), unquote(value)}
     forms |= {re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in tuple(forms)}
     for _ in range(2):
