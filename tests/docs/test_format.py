@@ -252,6 +252,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (session,) = (home / "root").glob("projects/P/experiments/E/sessions/*")
     environ["SESSION"] = session.name
     assert run(*study, "strict", "root") == 0
+    assert run(*study, "strict", "root") == 0  # of a finished one
     assert run(*custody, "cost", "reprice", str(session)) == 0
     return home / "root"
 

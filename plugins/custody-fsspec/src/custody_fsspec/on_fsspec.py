@@ -72,7 +72,7 @@ class FsspecObjects:
     def __init__(self, url: str, system: Any, root: str, how: Conditional | None) -> None:
         protocol = system.protocol if isinstance(system.protocol, str) else system.protocol[0]
         self.url = _shown(url)
-        self.store = f"{protocol}://{url.partition('://')[2].partition('/')[0]} fsspec"
+        self.store = f"{protocol}://{self.url.partition('://')[2].partition('/')[0]} fsspec"  # whoever asks for it
         self.conditional = how is not None
         self.server_clock = protocol not in (*_PROCESS, *_MACHINE)
         self.durability: Literal["process", "machine", "server"] = (

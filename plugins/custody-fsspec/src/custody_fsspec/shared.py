@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from custody_fsspec.compacting import CONFIRMED_FOR, MANY, merge
 from custody_fsspec.objects import Objects
@@ -33,10 +34,23 @@ class _Lost(Exception):
 
 
 class CasLog:
-    """Thread-safe; all of one process that append to one log share this object."""
+    """Thread-safe; all of one process that append to one log share this object.
 
-    def __init__(self, objects: Objects, reading: Reading, name: str, *, conditional: bool) -> None:
+    Where the server knows no put-if-absent (``conditional`` is False), ``alone`` keeps the processes of this machine
+    apart between the look and the put.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        reading: Reading,
+        name: str,
+        *,
+        conditional: bool,
+        alone: Callable[[str], AbstractContextManager[None]] | None = None,
+    ) -> None:
         self._objects, self._reading, self._name, self._conditional = objects, reading, name, conditional
+        self._alone = alone
         self._lock = threading.RLock()
         self._end: int | None = None  # where the log ended when this process saw it last
         self._last: bytes | None = None
@@ -88,6 +102,14 @@ class CasLog:
         return waiting
 
     def _commit(self, makes: list[Make]) -> None:
+        if self._conditional or self._alone is None:
+            self._race(makes)
+            return
+        with self._alone(self._name):
+            self._end = None
+            self._race(makes)
+
+    def _race(self, makes: list[Make]) -> None:
         for race in range(_RACES):
             looked = self._end is None
             if looked:

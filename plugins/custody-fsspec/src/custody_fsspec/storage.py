@@ -102,7 +102,11 @@ class ObjectStorage:
             known = _shared.get(key)
             if known is None:
                 known = _shared[key] = CasLog(
-                    self._objects, self._reading, name, conditional=self.capabilities.put_if_absent
+                    self._objects,
+                    self._reading,
+                    name,
+                    conditional=self.capabilities.put_if_absent,
+                    alone=self._alone,
                 )
             return known
 
