@@ -29,6 +29,7 @@ MUTANTS = {
     "Clockless": ("test_modified_is_when_an_object_was_stored", "its locks are leases, and it has no modified()"),
     "Deduplicating": ("test_equal_lines_are_as_many_as_were_appended", "is taken for the same"),
     "Late": ("test_what_was_synced_survives_a_kill", "what it had synced is not all there"),
+    "Boasting": ("test_what_is_appended_survives_a_kill_where_it_says_so", "Leave keeps_appends out"),
     "Silent": ("test_a_failure_is_said", "append and sync said nothing"),
     "Cut": ("test_what_is_large_is_kept_whole", "bytes 4194308 were kept"),
     "Unguarded": (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from custody.storage import Capable, Lock, Storage
+from custody.storage import Capable, KeepsAppends, Lock, Storage
 from custody.testing.contract_base import Contract, size_of
 from custody.testing.second_process import Broken, Opener, SecondProcess, following, race
 
@@ -162,6 +162,17 @@ class ProcessContract(Contract):
         assert size_of(storage, name) == len(b"".join(pieces))
         with pytest.raises(FileExistsError):
             storage.create_log(name)
+
+    def test_what_is_appended_survives_a_kill_where_it_says_so(self, storage: Storage, second: SecondProcess) -> None:
+        if not isinstance(storage, KeepsAppends):
+            return  # of such a storage requests are noted on this machine before they are sent
+        name, pieces = "llm_archive/w-000001.jsonl", [b"line %d\n" % number for number in range(5)]
+        second.do("append", name, pieces)
+        second.kill()
+        assert storage.read(name) == b"".join(pieces), (
+            "it has keeps_appends, and what a killed process had appended is not there: a request that was under way "
+            "would be paid again unseen. Leave keeps_appends out where append only collects"
+        )
 
     def _freed(self, take: Callable[[], Lock | None], what: str) -> None:
         deadline = time.monotonic() + self.freed_within

@@ -144,6 +144,13 @@ class Served:
             log.append(piece)
             log.sync()
 
+    def append(self, name: str, pieces: Iterable[bytes]) -> None:
+        """To a new log; nothing is synced."""
+        log = self._storage.create_log(name)
+        self._logs.append(log)
+        for piece in pieces:
+            log.append(piece)
+
     def shared_log(self, name: str, count: int) -> None:
         log = self._storage.shared_log(name)
         for _ in range(count):

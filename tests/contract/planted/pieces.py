@@ -128,6 +128,10 @@ class OnePage(Pieces):
         return iter(list(super().list(prefix))[: 1000 if prefix == "many/" else None])
 
 
+class Boasting(Pieces):
+    keeps_appends = True
+
+
 class Free:
     def __init__(self, release: Callable[[], object]) -> None:
         self.release = release
