@@ -86,7 +86,8 @@ def _saved(usd: str | None) -> str:
 
 
 def _flagged(found: dict[str, Any]) -> str:
-    return f"{found['flagged']} calls flagged: see custody forensics {found['session']}" if found["flagged"] else "none"
+    session = found["path"] if "://" in found["path"] else found["session"]
+    return f"{found['flagged']} calls flagged: see custody forensics {session}" if found["flagged"] else "none"
 
 
 def _spilled(found: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from custody.research.definitions import Given
 from custody.sessions import behind, budgets, children, earlier, recovery, sharding, starting, workers
 from custody.sessions import manifest as manifests
 from custody.sessions.taking import Started
-from custody.storage.folders import Folder, at, folder
+from custody.storage.folders import Folder, RemoteFolder, at, folder
 from custody.storage.heartbeats import checked_worker
 
 _on_in_doubt = click.option(
@@ -123,14 +123,12 @@ def resume(session: str, root: str, strict: bool, on_in_doubt: str | None, **lim
     """
     path = layout.find_session(folder(root), session)
     manifest = manifests.read(at(path))
+    remote = f" --root {path.parents[5]}" if isinstance(path, RemoteFolder) else ""
+    again = f"--session {path.name}{remote}"
     if not manifest.command:
-        raise UsageError(
-            f"{path.name} has no recorded command: start its program again by hand with --session {path.name}"
-        )
+        raise UsageError(f"{path.name} has no recorded command: start its program again by hand with {again}")
     if any(MASK in word for word in manifest.command):
-        raise UsageError(
-            f"the command of {path.name} held a secret, which was not stored: custody run --session {path.name} -- ..."
-        )
+        raise UsageError(f"the command of {path.name} held a secret, which was not stored: custody run {again} -- ...")
     base = path.parents[5]
     directory = _directory(base, manifest.working_directory, manifest.command)
     if not directory.is_dir():

@@ -140,6 +140,11 @@ def folder(place: str | os.PathLike[str]) -> Folder:
     return Path(text.removeprefix("file://")).resolve()
 
 
+def named(session: Folder) -> str:
+    """How the next command names it: by its id, and by its URL where it lies below one."""
+    return str(session) if isinstance(session, RemoteFolder) else session.name
+
+
 def local(place: str | os.PathLike[str], what: str) -> Path:
     """One on disk, for what is done on disk only. Raises UsageError."""
     found = folder(place)

@@ -25,7 +25,7 @@ from custody.sessions import events, heads, process, recovery, state
 from custody.sessions import manifest as manifests
 from custody.stamps import now
 from custody.storage import Storage
-from custody.storage.folders import Folder, at, folder
+from custody.storage.folders import Folder, at, folder, named
 from custody.transfer import contents, copying, places
 from custody.transfer.comparing import some
 from custody.transfer.copying import Copied
@@ -72,7 +72,7 @@ def refuse_unfit(source: Place) -> None:
     if waiting:
         raise UsageError(
             f"{source}: records of it wait in {waiting[0].parent}, and are in no copy. Nothing was removed: "
-            f"custody resume {source.path.name} takes them in"
+            f"custody resume {named(source.path)} takes them in"
         )
 
 
