@@ -89,7 +89,8 @@ def digests(folder: Path, script: str, own: str = "WORDS = ('a', 'b')\n") -> str
         "import script; from custody.research import fingerprint as f; a = f.of_code([script.work])\n"
         "script.work('x'); assert a == f.of_code([script.work]); print(a)"
     )
-    done = subprocess.run([sys.executable, "-c", say], cwd=folder, capture_output=True, text=True, check=False)
+    # Without a .pyc: one of the same second and size would pass for the new text's.
+    done = subprocess.run([sys.executable, "-B", "-c", say], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 

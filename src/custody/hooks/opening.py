@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from custody.errors import CustodyError, PluginError
+from custody.hooks.results import WrongResult
 from custody.storage import Storage
 
 Opener = tuple[str, Callable[[Any], Any]]
@@ -24,13 +25,13 @@ class Opening:
     failed: told of a plugin that broke down where another one opened the URL.
     """
 
-    def __init__(self, rank: Callable[[str], int], failed: Callable[[str, Exception], None]) -> None:
+    def __init__(self, rank: Callable[[str], int], failed: Callable[[str, BaseException], None]) -> None:
         self._rank, self._failed = rank, failed
         self._undisputed: set[str] = set()
 
     def open(self, order: Iterable[Opener], url: str, create: bool) -> Storage:
         """Raises PluginError, and what a plugin says itself: a CustodyError or an OSError."""
-        broken: list[tuple[str, Exception]] = []  # over a path, which need not have been theirs
+        broken: list[tuple[str, BaseException]] = []  # over a path, which need not have been theirs
         for _, rank in groupby(order, lambda opener: self._rank(opener[0])):
             openers = list(rank)
             self._one_only(openers, url)
@@ -39,15 +40,22 @@ class Opening:
                     found = function((url, create))
                 except (CustodyError, OSError):  # a word to the user: nothing goes on without it
                     raise
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     if "://" in url:
                         raise _broken(plugin, url, error) from error
                     broken.append((plugin, error))
                     continue
-                if found is not None:
-                    for each in broken:
-                        self._failed(*each)
-                    return _checked(plugin, url, found)
+                if found is None:
+                    continue
+                wrong = _wrong(plugin, url, found)
+                if wrong is not None:
+                    if "://" in url:
+                        raise PluginError(wrong)
+                    broken.append((plugin, WrongResult(wrong)))
+                    continue
+                for each in broken:
+                    self._failed(*each)
+                return found  # type: ignore[no-any-return]
         if broken:
             raise _broken(broken[0][0], url, broken[0][1]) from broken[0][1]
         raise PluginError(f"{url}: no plugin opens {_scheme(url)}; see 'custody plugins'")
@@ -73,27 +81,28 @@ def _knows(function: Callable[[Any], Any], url: str) -> bool:
         return function((url, False)) is not None
     except (CustodyError, OSError):
         return True
-    except Exception:  # said when it is asked in earnest
+    except (Exception, SystemExit):  # said when it is asked in earnest
         return False
 
 
-def _broken(plugin: str, url: str, error: Exception) -> PluginError:
+def _broken(plugin: str, url: str, error: BaseException) -> PluginError:
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return PluginError(f"{url}: the plugin {plugin} broke down when it was to open it ({said[:300]})")
 
 
-def _checked(plugin: str, url: str, found: Any) -> Storage:
+def _wrong(plugin: str, url: str, found: Any) -> str | None:
+    """Why it is no storage; None where it is one."""
     missing = [name for name in _PARTS if not hasattr(found, name)]
     if len(missing) == len(_PARTS):
-        raise PluginError(f"{url}: the plugin {plugin} opened it as a {type(found).__name__}, which is no storage")
+        return f"{url}: the plugin {plugin} opened it as a {type(found).__name__}, which is no storage"
     if missing:
-        raise PluginError(
+        return (
             f"{url}: the plugin {plugin} opened it as a {type(found).__name__}, which is half a storage: it has no "
             f"{', '.join(missing)}"
         )
     if not isinstance(found.url, str) or not found.url:
-        raise PluginError(f"{url}: the storage of the plugin {plugin} has {found.url!r} for a url, and not a text")
-    return found  # type: ignore[no-any-return]
+        return f"{url}: the storage of the plugin {plugin} has {found.url!r} for a url, and not a text"
+    return None
 
 
 def _scheme(url: str) -> str:
