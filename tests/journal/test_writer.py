@@ -553,20 +553,3 @@ def test_lost_lines_raise_a_storage_error(journal: Journal, storage: FaultyStora
     number, _ = journal.append(note("x"))
     with pytest.raises(StorageError, match=r"archive: .*; spill: "):
         journal.sync_to(number)
-
-
-@pytest.mark.parametrize(("in_flight", "took", "waits"), [(16, 1, True), (16, 4, True), (16, 5, False), (2, 1, False)])
-def test_a_sync_waits_for_more_where_many_are_in_flight(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch, in_flight: int, took: int, waits: bool
-) -> None:
-    """Else each call of sixty-four would be a request of its own to a server."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: slept.append(seconds) if seconds else None)
-    number, _ = journal.append([("call", {"id": "c"})])
-    journal.sync_to(number)
-    assert slept == [], "nobody knows yet how long it takes"
-    journal.in_flight, journal._took, journal._seconds = lambda: in_flight, took, 60.0
-    number, _ = journal.append([("call", {"id": "d"})])
-    journal.sync_to(number)
-    assert slept == ([writer.GATHER_SECONDS] if waits else [])
-    assert journal._took == 1

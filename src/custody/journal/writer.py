@@ -41,8 +41,6 @@ from custody.storage import Log, Storage
 log = logging.getLogger("custody")
 
 ROTATE_BYTES = 64 * 1024 * 1024  # what a start has to read where a crash left the last segment without an index
-SIBLINGS = 8  # calls in flight, from which on a sync waits for more of them than its predecessor took
-GATHER_SECONDS = 0.005  # at most
 RETRY_SECONDS = 1.0  # between attempts at a storage that fails; each one leaves a segment behind
 
 Spill = Callable[[str, list[bytes]], str]
@@ -72,7 +70,6 @@ class Journal:
         self.sync_intent, self._noting = sync_intent, intents
         self._storage, self._session, self._redactor, self._spill = storage, session, redactor, spill
         self._rotate_bytes, self._closer = rotate_bytes, closer
-        self.in_flight: Callable[[], int] = lambda: 0
         self._begin()
 
     def _begin(self) -> None:
@@ -95,8 +92,6 @@ class Journal:
         self._retry_at = 0.0
         self._lost: dict[int, str] = {}  # pending, and refused by archive and spill
         self._helper: SyncThread | None = None
-        self._calls = self._calls_synced = self._took = 0  # call lines: appended, synced, and of the last sync
-        self._seconds = 0.0  # that the last sync took
         self._pid = os.getpid()
 
     @property
@@ -150,7 +145,6 @@ class Journal:
             last = first + len(sealed) - 1
             try:
                 self._seq = last
-                self._calls += records[-1][0] == "call"
                 self._pending += enumerate(sealed, first)
                 if self._intents is not None and records[0][0] == "request":
                     self._intents.note(last, sealed[-1])
@@ -170,7 +164,6 @@ class Journal:
         with self._sync_lock:
             # Once is enough, unless an append was interrupted meanwhile.
             while self._synced < min(number, self._seq) and number not in self._lost:
-                self._gather()
                 self._sync()
         lost = self._lost.get(number)
         if lost is not None:
@@ -316,21 +309,14 @@ class Journal:
 
     # -- with the sync lock held ------------------------------------------------------------------
 
-    def _gather(self) -> None:
-        """Many calls are in flight, and the last sync was for few of them: wait as long as it took, so that this one is
-        for more (PostgreSQL's ``commit_delay``). A server has a request less to answer for each call that joins."""
-        if self._seconds and self.in_flight() >= max(SIBLINGS, 4 * self._took):
-            time.sleep(min(self._seconds, GATHER_SECONDS))
-
     def _sync(self) -> None:
         with self._append_lock:
-            target, full, current, calls = self._seq, list(self._full), self._log, self._calls
+            target, full, current = self._seq, list(self._full), self._log
             if self._synced >= target:
                 return
             if self._trouble is not None or not (full or current):
                 self._recover()  # what is pending stands in no segment that could be synced
                 return
-        begun = time.perf_counter()
         try:
             for each in (*(log for log, _ in full), *([current] if current is not None else ())):
                 each.sync()
@@ -341,9 +327,6 @@ class Journal:
                     self._recover()
             return
         with self._append_lock:
-            self._seconds, self._took, self._calls_synced = (
-                time.perf_counter() - begun, calls - self._calls_synced, calls,
-            )  # fmt: skip
             if self._trouble is None:
                 self._done_to(target)
                 for rotated in full:

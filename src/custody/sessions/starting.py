@@ -295,7 +295,6 @@ def _activate(
         reuse=earlier.origin(folder(lent)) if joined and (lent := os.environ.get(children.ENV_REUSE)) else None,
     )
     hooks.on_failure = flow.note_failure
-    journal.in_flight = flow.in_flight.__len__
     _locks[:] = [*locks, member]
     report, resumed = (started.report, started.resumed) if started else ({}, False)
     opened = Session(manifest, path, storage, flow, resumed, joined, report, budget or {}, _close)
