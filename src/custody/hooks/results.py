@@ -234,7 +234,8 @@ def _forensics(said: Any) -> Forensics:
         return _looked_through(said)
     kinds = set(map(type, values))
     texts = _STR.issuperset(map(type, evidence)) and _STR.issuperset(map(type, findings))
-    if not texts or float in kinds or not kinds <= _SCALARS:
+    finite = float not in kinds or all(math.isfinite(value) for value in values if type(value) is float)
+    if not texts or not finite or not kinds <= _SCALARS:
         return _looked_through(said)
     if len(written) > _LONGEST:
         _small("what it gave", len(written))
