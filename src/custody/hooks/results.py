@@ -223,7 +223,8 @@ def _forensics(said: Any) -> Forensics:
     if said.usage_reason not in _REASONS:
         raise WrongResult("its usage_reason is none of custody.record.REASONS")
     raw = _counted(usage) if usage is not None else None
-    values = evidence = ()
+    values: tuple[Any, ...] = ()
+    evidence: tuple[Any, ...] = ()
     if findings:
         if not _FINDINGS.issuperset(map(type, findings.values())):
             raise WrongResult("one of its findings is no Finding: make it with custody.plugin.found or unknown")
