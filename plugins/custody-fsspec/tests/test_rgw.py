@@ -152,7 +152,10 @@ def test_a_study_killed_at_any_moment_loses_nothing_it_has_seen(
             process.kill()
             lines = [line for line in [*lines, *process.stdout.read().splitlines(keepends=True)] if line]
             code, kills = process.wait(60), kills + 1
-            assert code in (0, -9), process.stderr.read()
+            err = process.stderr.read()
+        if len(seen) == 8 and code == 1 and "is finished. To replay it" in err:
+            break  # it was killed between its end, which is on record, and its exit
+        assert code in (0, -9), err
         assert lines[: len(seen)] == seen, "an acknowledged answer is another one, or gone"
         seen = lines
         assert sim.paid() <= len(seen) + kills, "more was paid again than was under way when it was killed"
