@@ -69,7 +69,8 @@ class Contract(StorageContract):
     client = ""
 
     @pytest.fixture
-    def storage(self, url: str) -> Storage:
+    def storage(self, url: str, monkeypatch: pytest.MonkeyPatch) -> Storage:
+        monkeypatch.setenv("CUSTODY_FSSPEC_CLIENT", self.client)  # of the second process, too
         return opened(url, self.client)
 
     @pytest.fixture
