@@ -6,7 +6,6 @@ name is taken, and only a look tells whether it is taken by us.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import re
@@ -72,8 +71,12 @@ class ObstoreObjects:
         if until is None:
             return
         if time.monotonic() >= until:
-            with contextlib.suppress(OSError):  # an answer of any kind will do
+            try:
                 self._tried("", lambda path: obstore.head(self._brief, f"{path}custody"))
+            except FileNotFoundError:  # an answer of any kind will do
+                _silent.pop(self.store, None)
+            except OSError:
+                pass
             if _silent.get(self.store) == until:
                 _silent[self.store] = time.monotonic() + _SILENT
         if self.store in _silent:
